@@ -1,0 +1,272 @@
+"""What an adapter asks of its surroundings, and what it offers to them.
+
+The server passes implementations in; tests pass small ones; an adapter published alone could be given others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from adapters.clock import Clock
+from datamodels import (
+    Dispatch,
+    DispatchUpdate,
+    FlexOrder,
+    GridSignal,
+    Loss,
+    MarketMessage,
+    MarketTerms,
+    Participant,
+    Problem,
+    Resource,
+    Telemetry,
+)
+
+__all__ = [
+    "Actuator",
+    "Adapter",
+    "AdapterStatus",
+    "Change",
+    "Delivery",
+    "DeliveryStatus",
+    "Direction",
+    "Encoded",
+    "History",
+    "Inbound",
+    "Interpretation",
+    "Known",
+    "Messenger",
+    "Ports",
+    "Receipt",
+    "ReceiptStatus",
+    "Received",
+    "State",
+    "Trace",
+]
+
+
+# --- messages in --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One document of an adapter's own durable state: `value` None deletes it. Values are JSON-ready."""
+
+    kind: str
+    key: str
+    value: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message from a peer whose identity the transport has proved.
+
+    `peer` is that identity (a domain, a venID), never an id read from the payload. `message_id` is the sender's own
+    id, by which duplicates are known; None for protocols that have none. `raw` is what was received, byte for byte,
+    and is kept for audit.
+    """
+
+    adapter: str
+    peer: str
+    kind: str
+    raw: bytes
+    message_id: str | None = None
+    conversation_id: str | None = None
+    content: GridSignal | DispatchUpdate | None = None
+    """What the message means, for protocols that answer in the same breath; UFTP leaves it to `Messenger.interpret`."""
+
+
+class ReceiptStatus(StrEnum):
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """NEW: durable now. DUPLICATE: same id and bytes were taken before. CONFLICT: same id, other bytes (alarmed)."""
+
+    status: ReceiptStatus
+
+
+class Inbound(Protocol):
+    """The way into the hub. When a call returns, what it was given survives a kill; acknowledge only then."""
+
+    async def receive(self, received: Received, changes: Sequence[Change] = ()) -> Receipt:
+        """Make a message durable, together with the adapter's own `changes`, in one transaction."""
+
+    async def telemetry(self, samples: Sequence[Telemetry]) -> None:
+        """Hand in measurements."""
+
+    async def dispatch_update(self, update: DispatchUpdate) -> None:
+        """Hand in news of a dispatch."""
+
+    def refused(self, adapter: str, peer: str, rule: str, detail: str) -> None:
+        """Report a message that never became one (bad bytes, bad signature, unknown sender) for log and alarm."""
+
+
+class State(Protocol):
+    """An adapter's own durable documents, by (kind, key)."""
+
+    def load(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All documents of a kind, by key."""
+
+    async def commit(self, *changes: Change) -> None:
+        """Write documents in one transaction; durable when this returns."""
+
+
+# --- what was said before -----------------------------------------------------------------------------------------
+
+
+class Direction(StrEnum):
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An earlier message. `accepted` is None while it is unanswered; `revoked` concerns offers."""
+
+    direction: Direction
+    peer: str
+    message: MarketMessage
+    accepted: bool | None
+    revoked: bool = False
+
+
+class History(Protocol):
+    """What was said before; read-only."""
+
+    def find(self, message_id: str) -> Known | None:
+        """The message of that id, in either direction."""
+
+    def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:
+        """Highest revision accepted so far of a `Prognosis`, `Metering` or `FlexRequest` (canonical kind) from a peer.
+
+        `subject` is the congestion point or EAN (for a FlexRequest: the conversation), `period` the ISO day.
+        """
+
+    def orders(self, offer: str) -> Sequence[FlexOrder]:
+        """Accepted orders on the offer with that message id."""
+
+    def orders_between(self, congestion_point: str, first: str, last: str) -> Sequence[FlexOrder]:
+        """Accepted orders at a congestion point for the ISO days first..last."""
+
+
+# --- messages out -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interpretation:
+    """A received message, decoded and checked. With an ERROR among `problems` it changes no state.
+
+    `message` is None only where the bytes cannot be mapped at all. `needs_answer` says whether the standard wants an
+    Acknowledgement for it.
+    """
+
+    message: MarketMessage | None
+    problems: tuple[Problem, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    needs_answer: bool = True
+    refers_to: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Bytes ready to be sent, unchanged however often delivery is tried, and what they could not carry."""
+
+    body: bytes
+    losses: tuple[Loss, ...] = ()
+
+
+class DeliveryStatus(StrEnum):
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one try. `code` is the transport's status, `detail` says what happened."""
+
+    status: DeliveryStatus
+    code: int = 0
+    detail: str = ""
+    retry_after_s: float | None = None
+
+
+class Messenger(Protocol):
+    """An adapter that carries market messages (UFTP)."""
+
+    def interpret(self, received: Received, history: History) -> Interpretation:
+        """Decode, check against every rule, and translate. Pure: the same input gives the same answer."""
+
+    def encode(self, message: MarketMessage, recipient: Participant) -> Encoded:
+        """Translate, encode and sign for one recipient."""
+
+    async def deliver(self, recipient: Participant, body: bytes) -> Delivery:
+        """Try once to hand `body` to the recipient."""
+
+
+class Actuator(Protocol):
+    """An adapter that carries dispatches to resources (Modbus, OpenADR)."""
+
+    async def apply(self, resource: Resource, dispatch: Dispatch) -> None:
+        """Carry out a dispatch, or the new revision of one; news comes back through `Inbound.dispatch_update`.
+
+        Applying the same revision twice has no second effect.
+        """
+
+    async def withdraw(self, dispatch: str) -> None:
+        """End a dispatch before its time and give the resource back to its owner."""
+
+
+# --- the adapter as a whole ---------------------------------------------------------------------------------------
+
+
+class Trace(Protocol):
+    """The byte tap: sees every message that crosses the wire, in both directions."""
+
+    def __call__(self, adapter: str, peer: str, direction: Direction, kind: str, raw: bytes, note: str = "") -> None:
+        """Record one message. `note` is short and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterStatus:
+    """`ready` when its listeners listen; `problems` says what is wrong and how to mend it."""
+
+    ready: bool
+    listening: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    peers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Adapter(Protocol):
+    """What the server starts, stops and asks for its health."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Load durable state, open listeners, start clients. Raises where it cannot work as configured."""
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight, close; at most ten seconds."""
+
+    def status(self) -> AdapterStatus: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything an adapter is given at construction."""
+
+    inbound: Inbound
+    state: State
+    clock: Clock
+    trace: Trace
+    terms: MarketTerms
+    participants: Mapping[str, Participant]
+    resources: Mapping[str, Resource]

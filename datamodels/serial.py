@@ -1,0 +1,148 @@
+"""Canonical objects as JSON and back: one codec for every dataclass of this package, driven by its type hints.
+
+Objects that may stand in a union carry their class name under `"$"`. Decimal, datetime, date, time, timedelta and
+bytes become strings; datetimes must be aware. `loads(dumps(x)) == x` for every canonical object.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+__all__ = ["decode", "dumps", "encode", "loads", "register"]
+
+T = TypeVar("T")
+_CLASSES: dict[str, type] = {}
+
+
+def register(*classes: type) -> None:
+    """Make dataclasses known by name, so that `decode` can rebuild them.
+
+    Raises:
+        ValueError: another class of that name is registered.
+    """
+    for cls in classes:
+        known = _CLASSES.setdefault(cls.__name__, cls)
+        if known is not cls:
+            raise ValueError(f"two canonical classes are called {cls.__name__}")
+
+
+def encode(value: Any) -> Any:
+    """A canonical object as JSON-ready data."""
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, Enum)):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        data = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {"$": type(value).__name__, **data}
+    if isinstance(value, tuple | list):
+        return [encode(v) for v in value]
+    if isinstance(value, frozenset | set):
+        return sorted(encode(v) for v in value)
+    if isinstance(value, dict):
+        return {str(k): encode(v) for k, v in value.items()}
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("canonical time must be aware")
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value / timedelta(microseconds=1)
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} is not canonical")
+
+
+def decode(data: Any, hint: Any = None) -> Any:
+    """Rebuild what `encode` made. Without a `hint`, data must carry its class name.
+
+    Raises:
+        ValueError: the data does not fit, or names an unknown class.
+    """
+    if hint is None or hint is Any or hint is object:
+        if isinstance(data, dict) and "$" in data:
+            return _build(_class(data["$"]), data)
+        return data
+    if isinstance(hint, typing.TypeAliasType) if hasattr(typing, "TypeAliasType") else False:
+        return decode(data, hint.__value__)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if data is None:
+            return None
+        if isinstance(data, dict) and "$" in data:
+            return _build(_class(data["$"]), data)
+        return decode(data, next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        args = typing.get_args(hint)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(decode(v, args[0]) for v in data)
+        return tuple(decode(v, a) for v, a in zip(data, args, strict=True))
+    if origin in (list, frozenset, set):
+        (inner,) = typing.get_args(hint)
+        return origin(decode(v, inner) for v in data)
+    if origin is dict:
+        return {k: decode(v, typing.get_args(hint)[1]) for k, v in data.items()}
+    return _leaf(data, hint)
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON text: sorted keys, no spaces, so equal objects give equal text."""
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def loads(text: str | bytes, cls: type[T] | None = None) -> Any:
+    return decode(json.loads(text), cls)
+
+
+_LEAVES: dict[type, Callable[[Any], Any]] = {
+    datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+    time: time.fromisoformat,
+    timedelta: lambda d: timedelta(microseconds=d),
+    Decimal: Decimal,
+    bytes: base64.b64decode,
+    float: float,
+}
+
+
+def _leaf(data: Any, hint: Any) -> Any:
+    if hint in _LEAVES:
+        return _LEAVES[hint](data)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(data)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _build(hint, data)
+    return data
+
+
+def _class(name: str) -> type:
+    try:
+        return _CLASSES[name]
+    except KeyError:
+        raise ValueError(f"no canonical class is called {name!r}") from None
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _build(cls: type, data: dict[str, Any]) -> Any:
+    hints = _hints(cls)
+    unknown = set(data) - set(hints) - {"$"}
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+    return cls(**{name: decode(data[name], hints[name]) for name in hints if name in data})

@@ -1,0 +1,147 @@
+"""A day of power, one value per ISP, and its arithmetic.
+
+Power is integer W averaged over the ISP, consumption positive, production negative. A value is `None` where the
+series does not address the ISP: a FlexOrder touches some ISPs of a day, a prognosis touches all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodels.calendar import MarketCalendar
+
+__all__ = ["IspSeries", "Run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of ISPs with one power: first ISP (1-based), number of ISPs, W. The wire form of a series."""
+
+    start: int
+    duration: int
+    power_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class IspSeries:
+    """Power per ISP of one local day; always as long as the day, `None` where an ISP is not addressed.
+
+    Raises:
+        ValueError: the number of values is not the number of ISPs of the day.
+    """
+
+    calendar: MarketCalendar
+    period: date
+    power_w: tuple[int | None, ...]
+
+    def __post_init__(self) -> None:
+        expected = self.calendar.isps(self.period)
+        if len(self.power_w) != expected:
+            raise ValueError(f"{self.period} has {expected} ISPs, the series has {len(self.power_w)} values")
+
+    @classmethod
+    def empty(cls, calendar: MarketCalendar, period: date) -> IspSeries:
+        return cls(calendar, period, (None,) * calendar.isps(period))
+
+    @classmethod
+    def of(cls, calendar: MarketCalendar, period: date, power_w: Iterable[float]) -> IspSeries:
+        """A series that addresses the whole day; values are rounded to whole W, half to even."""
+        return cls(calendar, period, tuple(round(float(p)) for p in power_w))
+
+    @classmethod
+    def from_runs(cls, calendar: MarketCalendar, period: date, runs: Iterable[Run]) -> IspSeries:
+        """Expand runs (UFTP's Start and Duration) into a series.
+
+        Raises:
+            ValueError: a run leaves the day or addresses an ISP twice.
+        """
+        values: list[int | None] = [None] * calendar.isps(period)
+        for run in runs:
+            if run.start < 1 or run.duration < 1 or run.start + run.duration - 1 > len(values):
+                raise ValueError(f"ISPs {run.start}+{run.duration} are outside 1..{len(values)} of {period}")
+            for k in range(run.start - 1, run.start - 1 + run.duration):
+                if values[k] is not None:
+                    raise ValueError(f"ISP {k + 1} of {period} is addressed twice")
+                values[k] = run.power_w
+        return cls(calendar, period, tuple(values))
+
+    def runs(self) -> list[Run]:
+        """The shortest list of runs that expands to this series."""
+        out: list[Run] = []
+        position = 1
+        for value, group in groupby(self.power_w):
+            length = len(list(group))
+            if value is not None:
+                out.append(Run(position, length, value))
+            position += length
+        return out
+
+    def __len__(self) -> int:
+        return len(self.power_w)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Addressed ISPs as (number, W), in order."""
+        return ((k, p) for k, p in enumerate(self.power_w, 1) if p is not None)
+
+    @property
+    def isps(self) -> frozenset[int]:
+        """Numbers of the addressed ISPs."""
+        return frozenset(k for k, _ in self)
+
+    @property
+    def is_complete(self) -> bool:
+        return None not in self.power_w
+
+    def at(self, isp: int) -> int | None:
+        """W in ISP number `isp` (1-based), None where it is not addressed."""
+        return self.power_w[isp - 1]
+
+    def array(self, fill: int = 0) -> NDArray[np.int64]:
+        """int64 array (N,), with `fill` W where an ISP is not addressed."""
+        return np.array([fill if p is None else p for p in self.power_w], dtype=np.int64)
+
+    def energy_wh(self) -> float:
+        """Net energy over the addressed ISPs in Wh."""
+        return sum(p for _, p in self) * self.calendar.isp_hours
+
+    def map(self, function: Callable[[int], int]) -> IspSeries:
+        return IspSeries(self.calendar, self.period, tuple(None if p is None else function(p) for p in self.power_w))
+
+    def scaled(self, factor: Decimal) -> IspSeries:
+        """Every power times `factor`, rounded to whole W half to even (partial activation, UFTP 2.6)."""
+        return self.map(lambda p: int((p * factor).quantize(Decimal(1), ROUND_HALF_EVEN)))
+
+    def restricted(self, isps: Iterable[int]) -> IspSeries:
+        """Only the given ISPs; the others become unaddressed."""
+        keep = frozenset(isps)
+        values = tuple(p if k in keep else None for k, p in enumerate(self.power_w, 1))
+        return IspSeries(self.calendar, self.period, values)
+
+    def __neg__(self) -> IspSeries:
+        return self.map(lambda p: -p)
+
+    def __add__(self, other: IspSeries) -> IspSeries:
+        """Sum per ISP; an ISP that only one side addresses keeps that side's value."""
+        return self._combine(other, 1)
+
+    def __sub__(self, other: IspSeries) -> IspSeries:
+        """Difference per ISP; an ISP that only one side addresses counts the other as 0 W."""
+        return self._combine(other, -1)
+
+    def _combine(self, other: IspSeries, sign: int) -> IspSeries:
+        if (self.calendar.tz, self.calendar.isp, self.period) != (
+            other.calendar.tz,
+            other.calendar.isp,
+            other.period,
+        ):
+            raise ValueError(f"series of {self.period} and {other.period} do not share their ISPs")
+        pairs: Sequence[tuple[int | None, int | None]] = list(zip(self.power_w, other.power_w, strict=True))
+        values = tuple(None if a is None and b is None else (a or 0) + sign * (b or 0) for a, b in pairs)
+        return IspSeries(self.calendar, self.period, values)

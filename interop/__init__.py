@@ -1,0 +1,1 @@
+"""The server: hub, market, signals, dispatch, store, security, web and command line."""

@@ -1,0 +1,1 @@
+"""Portfolio in, plans out: no I/O, no clock, seeded."""
