@@ -1,0 +1,1 @@
+"""The aggregator's desk: forecasts, plans, offers, dispatch, steering and metering."""

@@ -1,0 +1,1 @@
+"""The grid operator's desk: power flow, congestion, the choice among offers, and settlement."""

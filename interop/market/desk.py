@@ -1,0 +1,130 @@
+"""What both parties' desks share: a book, the reaction to messages, and a task that does what the book says is due.
+
+A desk keeps no list of things to do. It derives them from the book: a request without an offer is an offer to make.
+After a kill and a restart the book is as it was, so the work left to do is too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from adapters.ports import History, Interpretation, Received
+from datamodels import DispatchUpdate, GridSignal, MarketMessage, Problem, Telemetry
+from interop.desk import DeskContext
+from interop.effects import Alarm, Effect, Log
+from interop.market.book import Book
+from interop.market.machine import conflict, react, say
+
+__all__ = ["MarketDesk"]
+
+_LOOK_AGAIN_S = 0.25
+_AFTER_FAILURE_S = 2.0
+
+
+class MarketDesk:
+    """Base of the aggregator's and the grid operator's desk; subclasses say what is due in `work`."""
+
+    def __init__(self, context: DeskContext) -> None:
+        self.context = context
+        self.book = Book()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log = logging.getLogger(f"gridparley.{type(self).__name__.lower()}")
+
+    # --- Desk: called by the hub ------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        return self.book
+
+    def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
+        self.book.load(documents)
+
+    def on_message(
+        self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
+    ) -> list[Effect]:
+        extra, details = self.judge(interpretation)
+        effects = react(self.book, peer, interpretation, now, extra, details)
+        self.book.apply(effects)
+        self._wake.set()
+        return effects
+
+    def on_conflict(self, received: Received, interpretation: Interpretation, now: datetime) -> list[Effect]:
+        return conflict(received.peer, interpretation.message, now)
+
+    def on_undeliverable(self, message_id: str, reason: str, now: datetime) -> list[Effect]:
+        known = self.book.find(message_id)
+        peer = known.peer if known else ""
+        return [
+            Log("message.undeliverable", {"message_id": message_id, "reason": reason}),
+            Alarm("outbox", peer, reason),
+        ]
+
+    def on_dispatch_update(self, update: DispatchUpdate, now: datetime) -> list[Effect]:
+        return []
+
+    def on_signal(self, peer: str, adapter: str, signal: GridSignal, now: datetime) -> list[Effect]:
+        return [Log("signal.received", {"peer": peer, "id": signal.id, "kind": signal.kind.value})]
+
+    def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
+        return None
+
+    # --- for subclasses ---------------------------------------------------------------------------------------------
+
+    def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
+        """Problems beyond the standard's own rules, and details for the answer."""
+        return (), ()
+
+    async def work(self, now: datetime) -> None:
+        """Do what is due; called whenever the book changed, and a few times a second."""
+        raise NotImplementedError
+
+    def participant(self, role: str) -> list[str]:
+        """Domains of the active counterparts in a role."""
+        return [p.domain for p in self.context.participants.values() if p.role == role and p.status == "active"]
+
+    async def say(self, *messages: MarketMessage, also: Sequence[Effect] = ()) -> None:
+        """Record and send messages that the book does not hold yet, with further effects in the same transaction."""
+        new = [m for m in messages if self.book.record(m.head.message_id) is None]
+        effects = [effect for message in new for effect in say(message)]
+        if not effects and not also:
+            return
+        self.book.apply(effects)
+        try:
+            await self.context.do([*effects, *also])
+        except BaseException:
+            self.book.forget(m.head.message_id for m in new)
+            raise
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._tasks.append(asyncio.create_task(self._run(), name=f"{type(self).__name__}.work"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+
+    async def _run(self) -> None:
+        while True:
+            pause = _LOOK_AGAIN_S
+            self._wake.clear()
+            try:
+                await self.work(self.context.clock.now())
+            except Exception as error:
+                # A failure must not end the desk: it is shown, and the same work is due again.
+                self._log.exception("the desk's work failed; it is tried again")
+                await self.context.do([Alarm("desk.failed", "", f"{type(error).__name__}: {error}")])
+                pause = _AFTER_FAILURE_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()

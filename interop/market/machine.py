@@ -1,0 +1,146 @@
+"""What a market message does to the book, for either party. One function, one table, no I/O.
+
+Adapters have checked a message against the rules of its standard before it comes here; this is where it takes effect:
+it is recorded, answered, and its answer is noted. What needs thought (a plan, an offer, an order) is left to the
+party's desk, which finds it in the book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from adapters.ports import Direction, Interpretation
+from datamodels import Acknowledgement, MarketMessage, OfferRevocation, Problem, Severity
+from interop.effects import Alarm, Effect, Log, Put, Send
+from interop.market.book import MESSAGE, Book, Record
+from interop.market.ids import reply_head
+
+__all__ = ["conflict", "kind_of", "react", "say"]
+
+
+def kind_of(message: MarketMessage) -> str:
+    """Canonical kind: the class name."""
+    return type(message).__name__
+
+
+def say(message: MarketMessage) -> list[Effect]:
+    """Effects of saying something: it is recorded and goes to the outbox."""
+    return [
+        Put(MESSAGE, message.head.message_id, Record(Direction.OUT, message.head.recipient, message)),
+        Send(message),
+    ]
+
+
+def react(
+    book: Book,
+    peer: str,
+    interpretation: Interpretation,
+    now: datetime,
+    extra: tuple[Problem, ...] = (),
+    details: tuple[tuple[str, str], ...] = (),
+) -> list[Effect]:
+    """Effects of a message from `peer`.
+
+    `extra` are problems the desk found on top of the standard's own; `details` go into the answer. A message with an
+    error is answered with every reason and otherwise changes nothing.
+    """
+    message = interpretation.message
+    problems = [*interpretation.problems, *extra]
+    errors = [p for p in problems if p.severity is Severity.ERROR]
+    notes: list[Effect] = [
+        Log("message.loss", {"peer": peer, "field": loss.field, "value": loss.value, "why": loss.why})
+        for loss in interpretation.losses
+    ]
+    if message is None:
+        rules = ", ".join(p.rule for p in errors) or "unreadable"
+        return [
+            *notes,
+            Alarm("message.unreadable", peer, f"{interpretation.kind or 'a message'} cannot be used: {rules}"),
+        ]
+    if isinstance(message, Acknowledgement):
+        return [*notes, *_answered(book, peer, message, errors)]
+    if errors:
+        return [*notes, *_rejected(message, interpretation, peer, errors, now)]
+    head = message.head
+    effects: list[Effect] = [
+        *notes,
+        Put(MESSAGE, head.message_id, Record(Direction.IN, peer, message, accepted=True)),
+        Log("message.accepted", {"peer": peer, "kind": kind_of(message), "message_id": head.message_id}),
+    ]
+    if isinstance(message, OfferRevocation):
+        revoked = book.with_revocation(message.offer)
+        effects += [revoked] if revoked else []
+    if interpretation.needs_answer:
+        effects.append(
+            Send(
+                Acknowledgement(
+                    reply_head(head, now), head.message_id, kind_of(message), accepted=True, details=details
+                )
+            )
+        )
+    return effects
+
+
+def conflict(peer: str, message: MarketMessage | None, now: datetime) -> list[Effect]:
+    """The same message id came again with other content: refuse it under an id of its own, and alarm (UFTP 3.5)."""
+    alarm = Alarm("message.conflict", peer, "a message id was used again with other content")
+    if message is None or isinstance(message, Acknowledgement):
+        return [alarm]
+    stored_answer = reply_head(message.head, now)
+    answer = replace(stored_answer, message_id=reply_head(stored_answer, now).message_id)
+    refusal = Acknowledgement(
+        answer, message.head.message_id, kind_of(message), accepted=False, reasons=("Duplicate Identifier",)
+    )
+    return [alarm, Send(refusal)]
+
+
+def _answered(book: Book, peer: str, answer: Acknowledgement, errors: list[Problem]) -> list[Effect]:
+    if errors:
+        return [Alarm("answer.unusable", peer, "; ".join(map(str, errors)))]
+    data = {
+        "peer": peer,
+        "kind": answer.refers_kind,
+        "message_id": answer.refers_to,
+        "accepted": answer.accepted,
+        "reasons": list(answer.reasons),
+    }
+    noted = book.with_verdict(answer.refers_to, answer.accepted)
+    if noted is None:
+        return [Log("answer.ignored", data)]
+    effects: list[Effect] = [noted, Log("message.answered", data)]
+    if not answer.accepted:
+        effects.append(
+            Alarm("message.rejected", peer, f"our {answer.refers_kind} was rejected: {'; '.join(answer.reasons)}")
+        )
+    return effects
+
+
+def _rejected(
+    message: MarketMessage, interpretation: Interpretation, peer: str, errors: list[Problem], now: datetime
+) -> list[Effect]:
+    reasons = tuple(dict.fromkeys(_reason(p) for p in errors))
+    head = message.head
+    effects: list[Effect] = [
+        Log(
+            "message.rejected",
+            {
+                "peer": peer,
+                "kind": kind_of(message),
+                "message_id": head.message_id,
+                "rules": [p.rule for p in errors],
+                "reasons": list(reasons),
+            },
+        )
+    ]
+    if interpretation.needs_answer:
+        answer = Acknowledgement(
+            reply_head(head, now), head.message_id, kind_of(message), accepted=False, reasons=reasons
+        )
+        effects.append(Send(answer))
+    return effects
+
+
+def _reason(problem: Problem) -> str:
+    reason = problem.reason or "Invalid Message"
+    return f"{reason}: {problem.message}" if problem.message else reason

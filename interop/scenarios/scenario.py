@@ -1,0 +1,63 @@
+"""What a scenario is: homes and their devices, what was measured before, and what the day will really bring.
+
+The aggregator and the grid operator are given `history` only. `day` is the truth: it drives the simulated devices and
+judges the result, and no forecast may look at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop.aggregator.homes import Battery, Home, Pv
+
+__all__ = ["Scenario", "Series"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Measured quarter-hours of consecutive local days: kW and kvar, rows x series, consumption and PV both >= 0."""
+
+    start: datetime
+    load_kw: Floats
+    load_kvar: Floats
+    pv_kw: Floats
+
+    @property
+    def days(self) -> int:
+        return len(self.load_kw) // 96
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A grid, its homes, four weeks of history and one day of truth."""
+
+    name: str
+    title: str
+    timezone: str
+    period: date
+    congestion_point: str
+    network: dict[str, Any]
+    homes: tuple[Home, ...]
+    history: Series
+    day: Series
+    buy_eur_per_kwh: Floats
+    sell_eur_per_kwh: Floats
+    notice: str
+    added: tuple[str, ...]
+    folder: Path
+
+    @property
+    def pvs(self) -> list[Pv]:
+        return [pv for home in self.homes for pv in home.pvs]
+
+    @property
+    def batteries(self) -> list[Battery]:
+        return [battery for home in self.homes for battery in home.batteries]
