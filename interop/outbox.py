@@ -1,0 +1,178 @@
+"""The outbox relay: tries each message until it is delivered, dies of a permanent refusal, or of old age.
+
+Messages of one conversation go out in order; conversations do not wait for each other. Times here are wall time:
+the peer's recovery does not follow the market's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from adapters.ports import Delivery, DeliveryStatus, Messenger
+from datamodels import Participant
+from interop import crashpoints
+from interop.store import OutboxMark, OutboxRow, OutboxState, StorePort, StoreUnavailable
+
+__all__ = ["Relay", "RetryPolicy", "judge"]
+
+_LOOK_AGAIN_S = 0.5
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """First pause, longest pause, and the age at which a message is given up (wall seconds)."""
+
+    first_s: float = 0.5
+    longest_s: float = 300.0
+    give_up_s: float = 4000.0
+    at_once: int = 32
+
+    def pause(self, attempts: int) -> float:
+        """Seconds to wait after the given number of failed tries."""
+        return float(min(self.first_s * 2 ** min(attempts - 1, 30), self.longest_s))
+
+
+def judge(row: OutboxRow, delivery: Delivery, wall: float, policy: RetryPolicy, jitter: float = 0.0) -> OutboxMark:
+    """What becomes of a row after a try that ended at `wall`. `jitter` in 0..1 shortens the pause by up to a fifth."""
+    first = row.first_wall or wall
+    mark = OutboxMark(row.message_id, OutboxState.PENDING, row.attempts + 1, first, wall, _reason(delivery))
+    if delivery.status is DeliveryStatus.DELIVERED:
+        return replace(mark, state=OutboxState.DELIVERED)
+    if delivery.status is DeliveryStatus.PERMANENT:
+        return replace(mark, state=OutboxState.DEAD)
+    pause = max(policy.pause(mark.attempts) * (1 - jitter / 5), delivery.retry_after_s or 0.0)
+    if wall - first >= policy.give_up_s:
+        return replace(mark, state=OutboxState.DEAD, reason=f"given up after {mark.attempts} tries: {mark.reason}")
+    return replace(mark, next_wall=wall + min(pause, policy.longest_s))
+
+
+def _reason(delivery: Delivery) -> str:
+    return " ".join(part for part in (str(delivery.code or ""), delivery.detail) if part)
+
+
+class Relay:
+    """Delivers what the store holds. `wake` after something was queued.
+
+    Args:
+        settle: makes a mark durable, with whatever a dead letter sets off.
+    """
+
+    def __init__(
+        self,
+        store: StorePort,
+        messengers: Mapping[str, Messenger],
+        participants: Mapping[str, Participant],
+        settle: Callable[[OutboxRow, OutboxMark], Awaitable[None]],
+        policy: RetryPolicy = RetryPolicy(),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._messengers = messengers
+        self._participants = participants
+        self._settle = settle
+        self._policy = policy
+        self._wall = wall
+        self._wake = asyncio.Event()
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._waiting: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._wake.set()
+
+    def heard_from(self, peer: str) -> bool:
+        """A peer spoke, so it is there: True (once) where messages to it were waiting for their next try."""
+        if peer not in self._waiting:
+            return False
+        self._waiting.discard(peer)
+        return True
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Start nothing new, let tries under way finish for a while."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self._running:
+            _, late = await asyncio.wait(self._running.values(), timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def step(self) -> float | None:
+        """Begin every try whose time has come; returns the wall time of the next one."""
+        for row in await self._store.due(self._wall(), 8 * self._policy.at_once):
+            line = (row.peer, row.conversation_id)
+            if line in self._running or not self._room(row.peer):
+                continue
+            task = asyncio.create_task(self._try(row), name=f"deliver {row.message_id}")
+            self._running[line] = task
+            task.add_done_callback(partial(self._done, line))
+        return await self._store.next_due()
+
+    def _done(self, line: tuple[str, str], task: asyncio.Task[None]) -> None:
+        self._running.pop(line, None)
+        self._wake.set()
+
+    def _room(self, peer: str) -> bool:
+        """Whether another try may begin: one peer that answers slowly must not hold up the others."""
+        if len(self._running) >= self._policy.at_once:
+            return False
+        return sum(line[0] == peer for line in self._running) < max(self._policy.at_once // 4, 1)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                due = await self.step()
+            except StoreUnavailable as error:
+                log.error("the outbox cannot be read: %s", error)
+                due = self._wall() + 1.0
+            pause = None if due is None else max(due - self._wall(), 0.0)
+            if pause == 0.0 and self._running:
+                pause = _LOOK_AGAIN_S  # that one is being tried, or waits for room; an end wakes us
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def _try(self, row: OutboxRow) -> None:
+        recipient, messenger = self._participants.get(row.peer), self._messengers.get(row.adapter)
+        if recipient is None or messenger is None:
+            missing = f"no participant {row.peer}" if recipient is None else f"no adapter {row.adapter}"
+            delivery = Delivery(DeliveryStatus.PERMANENT, detail=missing)
+        else:
+            crashpoints.reach("before_delivery")
+            delivery = await self._deliver(messenger, recipient, row)
+            crashpoints.reach("after_delivery_before_mark")
+        mark = judge(row, delivery, self._wall(), self._policy, random.random())  # noqa: S311 - spreads load only
+        if mark.state is OutboxState.PENDING:
+            self._waiting.add(row.peer)
+            log.info(
+                "not delivered yet: %s",
+                mark.reason,
+                extra={"peer": row.peer, "message_id": row.message_id, "conversation_id": row.conversation_id},
+            )
+        else:
+            self._waiting.discard(row.peer)
+        await self._settle(row, mark)
+
+    @staticmethod
+    async def _deliver(messenger: Messenger, recipient: Participant, row: OutboxRow) -> Delivery:
+        try:
+            return await messenger.deliver(recipient, row.body)
+        except Exception as error:  # an adapter's bug is not the message's fault: it is tried again, and seen
+            log.exception("delivery failed", extra={"peer": row.peer, "message_id": row.message_id})
+            return Delivery(DeliveryStatus.TEMPORARY, detail=f"{type(error).__name__}: {error}")

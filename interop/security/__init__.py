@@ -1,0 +1,6 @@
+"""Watching peers, and keeping persons out of what leaves the house."""
+
+from interop.security.pseudonym import Pseudonyms
+from interop.security.warning import EarlyWarning, Warning_
+
+__all__ = ["EarlyWarning", "Pseudonyms", "Warning_"]

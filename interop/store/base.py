@@ -1,0 +1,361 @@
+"""What the server asks of durable storage: one atomic `Batch` to write, and a few ways to read.
+
+`StorePort` is the contract; `interop.store.Store` keeps it on SQLite. Values in documents, events and contents are
+JSON-ready. Instants are UTC-aware market time, except where a name says `wall` (seconds since the epoch).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from adapters.ports import Direction, ReceiptStatus
+from datamodels import Quantity, Telemetry
+
+__all__ = [
+    "AlreadyHandled",
+    "Answer",
+    "Batch",
+    "ChainReport",
+    "Committed",
+    "Document",
+    "Event",
+    "EventRow",
+    "InboxEntry",
+    "InboxMark",
+    "InboxRow",
+    "InboxState",
+    "MessageRow",
+    "OutboxEntry",
+    "OutboxMark",
+    "OutboxRow",
+    "OutboxState",
+    "SchemaMismatch",
+    "StoreError",
+    "StoreLocked",
+    "StorePort",
+    "StoreUnavailable",
+    "instant",
+    "stamp",
+]
+
+
+class StoreError(Exception):
+    """::
+
+    StoreError
+    ├── StoreUnavailable   the disk failed: nothing was written; the same batch may be tried again
+    ├── StoreLocked        another process owns the data directory
+    ├── SchemaMismatch     the data was written by a newer version, or a migration was altered
+    └── AlreadyHandled     a batch marks an inbox row that is no longer NEW: nothing was written
+    """
+
+
+class StoreUnavailable(StoreError):
+    pass
+
+
+class StoreLocked(StoreError):
+    pass
+
+
+class SchemaMismatch(StoreError):
+    pass
+
+
+class AlreadyHandled(StoreError):
+    pass
+
+
+def stamp(at: datetime) -> str:
+    """An aware instant as sortable text of fixed width."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class InboxState(StrEnum):
+    NEW = "NEW"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+class OutboxState(StrEnum):
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
+
+
+# --- what one transaction writes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON value by (space, kind, key); `value` None deletes it."""
+
+    space: str
+    kind: str
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line for the hash-chained log."""
+
+    kind: str
+    at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """A received message. (adapter, peer, message_id) is its identity, `digest` (over `raw`) its content."""
+
+    adapter: str
+    peer: str
+    kind: str
+    raw: bytes
+    received_at: datetime
+    message_id: str | None = None
+    conversation_id: str | None = None
+    content: Any = None
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.raw).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMark:
+    """How a NEW inbox row ends. `message` is its canonical form, `accepted` and `reasons` the verdict on it."""
+
+    seq: int
+    state: InboxState
+    reason: str = ""
+    kind: str = ""
+    message: Any = None
+    accepted: bool | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A message to send. The `message_id` is unique: a second entry of that id, and its `event`, are ignored.
+
+    `answers` is the id of the peer's message that this one answers; `cause` the inbox row it came from.
+    """
+
+    adapter: str
+    peer: str
+    message_id: str
+    conversation_id: str
+    kind: str
+    body: bytes
+    queued_at: datetime
+    wall: float
+    message: Any = None
+    answers: str | None = None
+    cause: int | None = None
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMark:
+    """What became of a try. `next_wall` is when to try again."""
+
+    message_id: str
+    state: OutboxState
+    attempts: int
+    first_wall: float
+    next_wall: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The verdict of a peer on a message of ours."""
+
+    message_id: str
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One transaction: all of it happens, or none.
+
+    Where the `inbox` entry turns out to be a duplicate or a conflict, nothing else of the batch is written, except
+    that the answers already given to that very message are queued again at `wall`, byte for byte.
+    """
+
+    inbox: InboxEntry | None = None
+    marks: tuple[InboxMark, ...] = ()
+    documents: tuple[Document, ...] = ()
+    outbox: tuple[OutboxEntry, ...] = ()
+    tries: tuple[OutboxMark, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    events: tuple[Event, ...] = ()
+    wall: float = 0.0
+
+    def __bool__(self) -> bool:
+        parts = (self.marks, self.documents, self.outbox, self.tries, self.answers, self.events)
+        return self.inbox is not None or any(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """`receipt` and `seq` concern the inbox entry; `queued` names the outbox entries that were new."""
+
+    receipt: ReceiptStatus | None = None
+    seq: int = 0
+    queued: tuple[str, ...] = ()
+    requeued: int = 0
+
+
+# --- what is read -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """`conflict`: another message of the same id, but other content, came first."""
+
+    seq: int
+    adapter: str
+    peer: str
+    kind: str
+    raw: bytes
+    received_at: datetime
+    message_id: str | None
+    conversation_id: str | None
+    content: Any
+    conflict: bool
+    state: InboxState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    seq: int
+    adapter: str
+    peer: str
+    message_id: str
+    conversation_id: str
+    kind: str
+    body: bytes
+    queued_at: datetime
+    attempts: int
+    first_wall: float
+    next_wall: float
+    state: OutboxState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message in either direction, as people want to see it. `state` is the inbox's or the outbox's."""
+
+    direction: Direction
+    seq: int
+    adapter: str
+    peer: str
+    kind: str
+    message_id: str | None
+    conversation_id: str | None
+    at: datetime
+    state: str
+    reason: str
+    accepted: bool | None
+    reasons: tuple[str, ...]
+    message: Any
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    seq: int
+    at: datetime
+    kind: str
+    data: Any
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """`head` is the last good hash: kept elsewhere, it proves later that no tail was cut off."""
+
+    events: int
+    head: str
+    broken_at: int | None = None
+    reason: str = ""
+
+    @property
+    def intact(self) -> bool:
+        return self.broken_at is None
+
+
+class StorePort(Protocol):
+    """Durable storage. Writes are durable when they return; reads see every write that returned."""
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Write a batch in one transaction.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+            AlreadyHandled: a mark's row was not NEW; nothing was written.
+        """
+
+    async def record(self, samples: Sequence[Telemetry]) -> None:
+        """Keep measurements; a second value of the same resource, quantity and instant replaces the first."""
+
+    async def prove(self) -> None:
+        """Write and sync, to show that writing works (StoreUnavailable where it does not)."""
+
+    async def unprocessed(self, limit: int = 64) -> list[InboxRow]:
+        """NEW inbox rows, in order of arrival."""
+
+    async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
+        """Messages to try now: the oldest pending one of each conversation with a peer, if its time has come."""
+
+    async def next_due(self) -> float | None:
+        """Wall time of the next try of any conversation, or None when nothing is pending."""
+
+    async def hasten(self, peer: str, wall: float) -> None:
+        """Bring the pending messages to a peer forward to `wall`."""
+
+    async def documents(self, space: str, kind: str | None = None) -> list[Document]: ...
+
+    async def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
+        """Events with seq > `after`, in order, optionally of some kinds only."""
+
+    async def messages(
+        self, conversation: str | None = None, peer: str | None = None, limit: int = 200
+    ) -> list[MessageRow]:
+        """Messages in and out in order of time; without a conversation, the most recent ones."""
+
+    async def message(self, message_id: str) -> list[MessageRow]:
+        """Every message of that id, in either direction."""
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Rows of inbox and outbox by state: `{"inbox": {"NEW": 0, …}, "outbox": {…}}`."""
+
+    async def telemetry(
+        self, resource: str, quantity: Quantity, first: datetime, last: datetime, limit: int = 100_000
+    ) -> list[Telemetry]:
+        """Samples with first <= at < last, in order."""
+
+    async def verify_chain(self) -> ChainReport:
+        """Recompute every hash of the event log."""
+
+    async def backup(self, directory: Path) -> None:
+        """Write a consistent copy, while the server runs."""
+
+    async def close(self) -> None: ...

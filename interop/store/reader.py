@@ -1,0 +1,219 @@
+"""Read-only queries: plain functions over a SQLite connection, usable without a running server (CLI, audit)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from adapters.ports import Direction
+from datamodels import Quality, Quantity, Telemetry
+from interop.store import chain
+from interop.store.base import (
+    ChainReport,
+    Document,
+    EventRow,
+    InboxRow,
+    InboxState,
+    MessageRow,
+    OutboxRow,
+    OutboxState,
+    StoreError,
+    instant,
+)
+
+__all__ = ["EPOCH", "MAIN_FILE", "TELEMETRY_FILE", "Reader", "microseconds"]
+
+MAIN_FILE = "gridparley.db"
+TELEMETRY_FILE = "telemetry.db"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_INBOX = "seq, adapter, peer, kind, raw, received_at, message_id, conversation_id, content, conflict, state, reason"
+_OUTBOX = (
+    "seq, adapter, peer, message_id, conversation_id, kind, body, queued_at, attempts, first_wall, next_wall, "
+    "state, reason"
+)
+_MESSAGES = """
+SELECT 'in' AS direction, seq, adapter, peer, kind, message_id, conversation_id, received_at AS at, state, reason,
+       accepted, reasons, message, raw FROM inbox {where}
+UNION ALL
+SELECT 'out', seq, adapter, peer, kind, message_id, conversation_id, queued_at, state, reason,
+       accepted, reasons, message, body FROM outbox {where}
+"""
+# The head of a conversation is its oldest pending row; a later one waits for it.
+_HEADS = """
+FROM outbox AS o WHERE o.state = 'PENDING' AND NOT EXISTS (
+    SELECT 1 FROM outbox AS e
+    WHERE e.state = 'PENDING' AND e.peer = o.peer AND e.conversation_id = o.conversation_id AND e.seq < o.seq)
+"""
+
+
+def microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+class Reader:
+    """A read-only view of a data directory. Not shared between threads.
+
+    Raises:
+        StoreError: there is no database.
+    """
+
+    def __init__(self, directory: Path, *, shared: bool = False) -> None:
+        """`shared` lets another thread than the one that opened it close it."""
+        self._main = _open(directory / MAIN_FILE, shared)
+        self._telemetry = _open(directory / TELEMETRY_FILE, shared)
+
+    def close(self) -> None:
+        self._main.close()
+        self._telemetry.close()
+
+    def unprocessed(self, limit: int = 64) -> list[InboxRow]:
+        query = f"SELECT {_INBOX} FROM inbox WHERE state = 'NEW' ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+        return [_inbox_row(row) for row in self._main.execute(query, (limit,))]
+
+    def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
+        query = f"SELECT {_OUTBOX} {_HEADS} AND o.next_wall <= ? ORDER BY o.seq LIMIT ?"
+        return [_outbox_row(row) for row in self._main.execute(query, (wall, limit))]
+
+    def next_due(self) -> float | None:
+        row = self._main.execute(f"SELECT MIN(o.next_wall) {_HEADS}").fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def documents(self, space: str, kind: str | None = None) -> list[Document]:
+        query, values = "SELECT space, kind, key, value FROM documents WHERE space = ?", [space]
+        if kind is not None:
+            query, values = query + " AND kind = ?", [space, kind]
+        return [Document(s, k, key, json.loads(v)) for s, k, key, v in self._main.execute(query, values)]
+
+    def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
+        query = "SELECT seq, at, kind, data, prev_hash, hash FROM events WHERE seq > ?"
+        if kinds:
+            query += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        rows = self._main.execute(query + " ORDER BY seq LIMIT ?", (after, *kinds, limit))
+        return [EventRow(s, instant(at), k, json.loads(d), p, h) for s, at, k, d, p, h in rows]
+
+    def last_event(self) -> int:
+        """Number of the newest event, 0 when there is none."""
+        return int(self._main.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0])
+
+    def messages(self, conversation: str | None = None, peer: str | None = None, limit: int = 200) -> list[MessageRow]:
+        conditions = {"conversation_id = :conversation": conversation, "peer = :peer": peer}
+        wanted = " AND ".join(text for text, value in conditions.items() if value is not None)
+        query = _MESSAGES.format(where=f"WHERE {wanted}" if wanted else "") + " ORDER BY at DESC, seq DESC LIMIT :limit"
+        values = {"conversation": conversation, "peer": peer, "limit": limit}
+        return [_message_row(row) for row in self._main.execute(query, values)][::-1]
+
+    def message(self, message_id: str) -> list[MessageRow]:
+        query = _MESSAGES.format(where="WHERE message_id = :id") + " ORDER BY at, seq"
+        return [_message_row(row) for row in self._main.execute(query, {"id": message_id})]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        inbox = {str(state): 0 for state in InboxState}
+        inbox |= dict(self._main.execute("SELECT state, COUNT(*) FROM inbox GROUP BY state").fetchall())
+        outbox = {str(state): 0 for state in OutboxState}
+        outbox |= dict(self._main.execute("SELECT state, COUNT(*) FROM outbox GROUP BY state").fetchall())
+        return {"inbox": inbox, "outbox": outbox}
+
+    def telemetry(
+        self, resource: str, quantity: Quantity, first: datetime, last: datetime, limit: int = 100_000
+    ) -> list[Telemetry]:
+        rows = self._telemetry.execute(
+            "SELECT at, value, duration_s, quality FROM telemetry"
+            " WHERE resource = ? AND quantity = ? AND at >= ? AND at < ? ORDER BY at LIMIT ?",
+            (resource, str(quantity), microseconds(first), microseconds(last), limit),
+        )
+        return [
+            Telemetry(resource, quantity, EPOCH + timedelta(microseconds=at), value, duration, Quality(quality))
+            for at, value, duration, quality in rows
+        ]
+
+    def verify_chain(self) -> ChainReport:
+        return chain.verify(self._main.execute("SELECT seq, at, kind, data, prev_hash, hash FROM events ORDER BY seq"))
+
+    def backup(self, directory: Path) -> None:
+        """Copy both files consistently into a directory that holds none yet (FileExistsError otherwise)."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, source in ((MAIN_FILE, self._main), (TELEMETRY_FILE, self._telemetry)):
+            target = directory / name
+            target.touch(mode=0o600, exist_ok=False)
+            copy = sqlite3.connect(target)
+            try:
+                source.backup(copy)
+            finally:
+                copy.close()
+
+
+def _open(path: Path, shared: bool) -> sqlite3.Connection:
+    if not path.exists():
+        raise StoreError(f"there is no database {path}: has a server run with this data_dir?")
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5, check_same_thread=not shared)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _inbox_row(row: Sequence[Any]) -> InboxRow:
+    seq, adapter, peer, kind, raw, at, message_id, conversation, content, conflict, state, reason = row
+    return InboxRow(
+        seq,
+        adapter,
+        peer,
+        kind,
+        raw,
+        instant(at),
+        message_id,
+        conversation,
+        _json(content),
+        bool(conflict),
+        InboxState(state),
+        reason,
+    )
+
+
+def _outbox_row(row: Sequence[Any]) -> OutboxRow:
+    *head, queued_at, attempts, first_wall, next_wall, state, reason = row
+    seq, adapter, peer, message_id, conversation, kind, body = head
+    return OutboxRow(
+        seq,
+        adapter,
+        peer,
+        message_id,
+        conversation,
+        kind,
+        body,
+        instant(queued_at),
+        attempts,
+        first_wall,
+        next_wall,
+        OutboxState(state),
+        reason,
+    )
+
+
+def _message_row(row: Sequence[Any]) -> MessageRow:
+    direction, seq, adapter, peer, kind, message_id, conversation, at, state, reason, *rest = row
+    accepted, reasons, message, raw = rest
+    return MessageRow(
+        Direction(direction),
+        seq,
+        adapter,
+        peer,
+        kind,
+        message_id,
+        conversation,
+        instant(at),
+        state,
+        reason,
+        None if accepted is None else bool(accepted),
+        tuple(json.loads(reasons)),
+        _json(message),
+        raw,
+    )

@@ -1,0 +1,342 @@
+"""The store on SQLite: WAL, `synchronous=FULL`, one writing thread with group commit, read-only connections beside it.
+
+Two files lie in the data directory: `gridparley.db` (all that must never be lost) and `telemetry.db` (measurements;
+`synchronous=NORMAL`, so that the last moment may be lost with the power, but not with the process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.ports import ReceiptStatus
+from datamodels import Quantity, Telemetry
+from interop.store import chain
+from interop.store.base import (
+    AlreadyHandled,
+    Batch,
+    ChainReport,
+    Committed,
+    Document,
+    Event,
+    EventRow,
+    InboxEntry,
+    InboxRow,
+    MessageRow,
+    OutboxEntry,
+    OutboxRow,
+    StoreLocked,
+    StoreUnavailable,
+    stamp,
+)
+from interop.store.migrate import apply_migrations, migrations
+from interop.store.reader import MAIN_FILE, TELEMETRY_FILE, Reader, microseconds
+from interop.store.writer import Writer
+
+__all__ = ["Store"]
+
+T = TypeVar("T")
+_READERS = 2
+
+
+class Store:
+    """A `StorePort` in one directory. Use `await Store.open(directory)`."""
+
+    def __init__(self, directory: Path, observe: Callable[[int], None] = lambda size: None) -> None:
+        self.directory = directory
+        self._main = Writer(lambda: _connect(directory / MAIN_FILE, "main", "FULL"), observe=observe)
+        self._samples = Writer(lambda: _connect(directory / TELEMETRY_FILE, "telemetry", "NORMAL"))
+        self._pool = ThreadPoolExecutor(_READERS, "store-reader")
+        self._local = threading.local()
+        self._readers: list[Reader] = []
+        self._lock: int | None = None
+
+    @classmethod
+    async def open(cls, directory: Path, observe: Callable[[int], None] = lambda size: None) -> Store:
+        """Lock the directory (made if missing), migrate, and be ready.
+
+        Raises:
+            StoreLocked: another process has it open for writing.
+            SchemaMismatch: the data belongs to a newer version.
+            StoreUnavailable: the directory or a file cannot be used.
+        """
+        store = cls(directory, observe)
+        try:
+            store._lock = _lock(directory)
+            await store._main.start()
+            await store._samples.start()
+        except (OSError, sqlite3.Error) as error:
+            store._unlock()
+            raise StoreUnavailable(f"{directory} cannot be used: {error}") from error
+        except Exception:
+            store._unlock()
+            raise
+        return store
+
+    async def commit(self, batch: Batch) -> Committed:
+        return await self._main.submit(lambda connection: _write(connection, batch))
+
+    async def record(self, samples: Sequence[Telemetry]) -> None:
+        rows = [
+            (s.resource, str(s.quantity), microseconds(s.at), s.value, s.duration_s, str(s.quality)) for s in samples
+        ]
+        await self._samples.submit(
+            lambda connection: connection.executemany("INSERT OR REPLACE INTO telemetry VALUES (?,?,?,?,?,?)", rows)
+        )
+
+    async def prove(self) -> None:
+        await self._main.submit(
+            lambda connection: connection.execute(
+                "INSERT INTO proof VALUES (1, ?) ON CONFLICT DO UPDATE SET wall = excluded.wall", (time.time(),)
+            )
+        )
+
+    async def hasten(self, peer: str, wall: float) -> None:
+        await self._main.submit(
+            lambda connection: connection.execute(
+                "UPDATE outbox SET next_wall = ? WHERE peer = ? AND state = 'PENDING' AND next_wall > ?",
+                (wall, peer, wall),
+            )
+        )
+
+    async def unprocessed(self, limit: int = 64) -> list[InboxRow]:
+        return await self._read(lambda r: r.unprocessed(limit))
+
+    async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
+        return await self._read(lambda r: r.due(wall, limit))
+
+    async def next_due(self) -> float | None:
+        return await self._read(lambda r: r.next_due())
+
+    async def documents(self, space: str, kind: str | None = None) -> list[Document]:
+        return await self._read(lambda r: r.documents(space, kind))
+
+    async def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
+        return await self._read(lambda r: r.events(after, limit, kinds))
+
+    async def last_event(self) -> int:
+        return await self._read(lambda r: r.last_event())
+
+    async def messages(
+        self, conversation: str | None = None, peer: str | None = None, limit: int = 200
+    ) -> list[MessageRow]:
+        return await self._read(lambda r: r.messages(conversation, peer, limit))
+
+    async def message(self, message_id: str) -> list[MessageRow]:
+        return await self._read(lambda r: r.message(message_id))
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        return await self._read(lambda r: r.counts())
+
+    async def telemetry(
+        self, resource: str, quantity: Quantity, first: datetime, last: datetime, limit: int = 100_000
+    ) -> list[Telemetry]:
+        return await self._read(lambda r: r.telemetry(resource, quantity, first, last, limit))
+
+    async def verify_chain(self) -> ChainReport:
+        return await self._read(lambda r: r.verify_chain())
+
+    async def backup(self, directory: Path) -> None:
+        await self._read(lambda r: r.backup(directory))
+
+    async def close(self) -> None:
+        """Finish every write, then close; a second call does nothing."""
+        if self._lock is None:
+            return
+        await self._main.close()
+        await self._samples.close()
+        await asyncio.to_thread(self._pool.shutdown)
+        for reader in self._readers:
+            reader.close()
+        self._unlock()
+
+    async def _read(self, query: Callable[[Reader], T]) -> T:
+        def run() -> T:
+            reader: Reader | None = getattr(self._local, "reader", None)
+            if reader is None:
+                reader = self._local.reader = Reader(self.directory, shared=True)
+                self._readers.append(reader)
+            return query(reader)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"the database cannot be read: {error}") from error
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lock(directory: Path) -> int:
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreLocked(f"{directory} is in use by another gridparley process") from None
+    return handle
+
+
+def _connect(path: Path, family: str, synchronous: str) -> sqlite3.Connection:
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        apply_migrations(connection, migrations(family))
+    except Exception:
+        connection.close()
+        raise
+    return connection
+
+
+# --- one batch, inside a transaction ------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
+    receipt, seq, requeued = None, 0, 0
+    if batch.inbox is not None:
+        receipt, seq, known = _receive(connection, batch.inbox)
+        if receipt is not ReceiptStatus.NEW:
+            if known:
+                requeued = _requeue(connection, batch.inbox, seq, batch.wall)
+            return Committed(receipt, seq, requeued=requeued)
+    for mark in batch.marks:
+        done = connection.execute(
+            "UPDATE inbox SET state = ?, reason = ?, kind = COALESCE(NULLIF(?, ''), kind), message = ?, accepted = ?,"
+            " reasons = ? WHERE seq = ? AND state = 'NEW'",
+            (
+                mark.state,
+                mark.reason,
+                mark.kind,
+                None if mark.message is None else _text(mark.message),
+                mark.accepted,
+                _text(mark.reasons),
+                mark.seq,
+            ),
+        )
+        if done.rowcount != 1:
+            raise AlreadyHandled(f"inbox row {mark.seq} has been handled before")
+    for document in batch.documents:
+        _document(connection, document)
+    queued = tuple(entry.message_id for entry in batch.outbox if _queue(connection, entry))
+    connection.executemany(
+        "UPDATE outbox SET state = ?, attempts = ?, first_wall = ?, next_wall = ?, reason = ? WHERE message_id = ?",
+        [(t.state, t.attempts, t.first_wall, t.next_wall, t.reason, t.message_id) for t in batch.tries],
+    )
+    connection.executemany(
+        "UPDATE outbox SET accepted = ?, reasons = ? WHERE message_id = ?",
+        [(a.accepted, _text(a.reasons), a.message_id) for a in batch.answers],
+    )
+    for event in batch.events:
+        _log(connection, event)
+    return Committed(receipt, seq, queued, requeued)
+
+
+def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[ReceiptStatus, int, bool]:
+    """Insert unless known. Returns the verdict, the row it concerns, and whether exactly these bytes came before.
+
+    A conflicting message is kept too, once, so that its refusal survives a restart like any other answer.
+    """
+    known: list[tuple[int, bytes, int]] = []
+    if entry.message_id is not None:
+        known = connection.execute(
+            "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ?",
+            (entry.adapter, entry.peer, entry.message_id),
+        ).fetchall()
+    for seq, digest, conflict in known:
+        if digest == entry.digest:
+            return ReceiptStatus.CONFLICT if conflict else ReceiptStatus.DUPLICATE, seq, True
+    cursor = connection.execute(
+        "INSERT INTO inbox (adapter, peer, message_id, digest, conflict, kind, conversation_id, raw, content,"
+        " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.adapter,
+            entry.peer,
+            entry.message_id,
+            entry.digest,
+            bool(known),
+            entry.kind,
+            entry.conversation_id,
+            entry.raw,
+            None if entry.content is None else _text(entry.content),
+            stamp(entry.received_at),
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return ReceiptStatus.CONFLICT if known else ReceiptStatus.NEW, cursor.lastrowid, False
+
+
+def _requeue(connection: sqlite3.Connection, entry: InboxEntry, seq: int, wall: float) -> int:
+    """Send the answers to inbox row `seq` once more; an answer without a known cause counts for every row."""
+    return connection.execute(
+        "UPDATE outbox SET state = 'PENDING', attempts = 0, first_wall = 0, next_wall = ?, reason = ''"
+        " WHERE adapter = ? AND peer = ? AND answers = ? AND (cause = ? OR cause IS NULL)",
+        (wall, entry.adapter, entry.peer, entry.message_id, seq),
+    ).rowcount
+
+
+def _document(connection: sqlite3.Connection, document: Document) -> None:
+    if document.value is None:
+        connection.execute(
+            "DELETE FROM documents WHERE space = ? AND kind = ? AND key = ?",
+            (document.space, document.kind, document.key),
+        )
+    else:
+        connection.execute(
+            "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
+            (document.space, document.kind, document.key, _text(document.value)),
+        )
+
+
+def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO outbox (message_id, adapter, peer, conversation_id, kind, body, message, answers, cause,"
+        " queued_at, next_wall) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.message_id,
+            entry.adapter,
+            entry.peer,
+            entry.conversation_id,
+            entry.kind,
+            entry.body,
+            None if entry.message is None else _text(entry.message),
+            entry.answers,
+            entry.cause,
+            stamp(entry.queued_at),
+            entry.wall,
+        ),
+    )
+    if cursor.rowcount != 1:
+        return False
+    if entry.event is not None:
+        _log(connection, entry.event)
+    return True
+
+
+def _log(connection: sqlite3.Connection, event: Event) -> None:
+    last = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    seq, prev_hash = (last[0] + 1, last[1]) if last else (1, chain.GENESIS)
+    at, data = stamp(event.at), _text(dict(event.data))
+    connection.execute(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+        (seq, at, event.kind, data, prev_hash, chain.link(prev_hash, seq, at, event.kind, data)),
+    )
