@@ -1,0 +1,1 @@
+"""SunSpec: models compiled from the published definitions (`layout`), found (`scan`), and written (`recipes`)."""
