@@ -19,7 +19,7 @@ from datamodels import Participant
 from interop import crashpoints
 from interop.store import OutboxMark, OutboxRow, OutboxState, StorePort, StoreUnavailable
 
-__all__ = ["Relay", "RetryPolicy", "judge"]
+__all__ = ["DEFAULT_POLICY", "Relay", "RetryPolicy", "judge"]
 
 _LOOK_AGAIN_S = 0.5
 log = logging.getLogger(__name__)
@@ -37,6 +37,9 @@ class RetryPolicy:
     def pause(self, attempts: int) -> float:
         """Seconds to wait after the given number of failed tries."""
         return float(min(self.first_s * 2 ** min(attempts - 1, 30), self.longest_s))
+
+
+DEFAULT_POLICY = RetryPolicy()
 
 
 def judge(row: OutboxRow, delivery: Delivery, wall: float, policy: RetryPolicy, jitter: float = 0.0) -> OutboxMark:
@@ -70,7 +73,7 @@ class Relay:
         messengers: Mapping[str, Messenger],
         participants: Mapping[str, Participant],
         settle: Callable[[OutboxRow, OutboxMark], Awaitable[None]],
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy = DEFAULT_POLICY,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -100,11 +103,12 @@ class Relay:
         return True
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Start nothing new, let tries under way finish for a while."""
+        """Try once more what is due, and let the tries under way finish for a while."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
             await self._task
+            await self.step()
         if self._running:
             _, late = await asyncio.wait(self._running.values(), timeout=timeout_s)
             for task in late:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Detector", "EarlyWarning", "Warning_"]
+__all__ = ["Detector", "EarlyWarning", "Finding"]
 
 _WINDOW_S = 10.0
 _MOST_PEERS = 4096
@@ -24,7 +24,7 @@ _FIRST = 3.0  # this many of anything that should not happen at all are worth a 
 
 
 @dataclass(frozen=True, slots=True)
-class Warning_:
+class Finding:
     """`what` was counted (or measured) for `peer`; `detail` says why that is unusual."""
 
     peer: str
@@ -89,7 +89,7 @@ class EarlyWarning:
         self._window_s = window_s
         self._peers: OrderedDict[str, _Watch] = OrderedDict()
 
-    def count(self, peer: str, what: str) -> Warning_ | None:
+    def count(self, peer: str, what: str) -> Finding | None:
         """Count one occurrence; a warning when it makes the present window, or the one before it, unusual."""
         now = self._wall()
         watch = self._watch(peer)
@@ -100,7 +100,7 @@ class EarlyWarning:
             finding = (what, f"{watch.counts[what]} within {self._window_s:g} s")
         return self._warn(peer, watch, finding, now)
 
-    def measure(self, peer: str, what: str, value: float) -> Warning_ | None:
+    def measure(self, peer: str, what: str, value: float) -> Finding | None:
         """Take a measured value (the gap between what a peer promised and what was metered)."""
         watch = self._watch(peer)
         detail = watch.detectors.setdefault(what, Detector()).update(value)
@@ -137,8 +137,8 @@ class EarlyWarning:
         return finding
 
     @staticmethod
-    def _warn(peer: str, watch: _Watch, finding: tuple[str, str] | None, now: float) -> Warning_ | None:
+    def _warn(peer: str, watch: _Watch, finding: tuple[str, str] | None, now: float) -> Finding | None:
         if finding is None or now - watch.warned.get(finding[0], -_QUIET_S) < _QUIET_S:
             return None
         watch.warned[finding[0]] = now
-        return Warning_(peer, *finding)
+        return Finding(peer, *finding)

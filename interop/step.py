@@ -1,0 +1,143 @@
+"""One step of the hub: effects gathered into one batch, and what is to be done once that batch is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from adapters.ports import Messenger
+from datamodels import Acknowledgement, MarketMessage, Participant, encode
+from interop.dispatcher import Plan
+from interop.effects import Alarm, Effect, Instruct, Log, Put, Remove, Send, Withdraw
+from interop.store import Answer, Batch, Document, Event, InboxMark, OutboxEntry, OutboxMark
+
+__all__ = ["MARKET", "Step", "Undeliverable", "wire_kind"]
+
+MARKET = "market"
+
+
+class Undeliverable(ValueError):
+    """A message is addressed to nobody we know, or no adapter carries it."""
+
+
+def wire_kind(message: MarketMessage) -> str:
+    """What a message is called in the outbox: its canonical kind, or `<kind>Response` for an answer."""
+    if isinstance(message, Acknowledgement):
+        return f"{message.refers_kind}Response"
+    return type(message).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Who carries market messages, to whom, and at what wall time the first try is due."""
+
+    messengers: Mapping[str, Messenger]
+    participants: Mapping[str, Participant]
+    wall: float
+
+    def encode(self, message: MarketMessage, adapter: str | None) -> tuple[str, bytes, list[str]]:
+        """The adapter that sends it, its bytes, and what they could not carry."""
+        domain = message.head.recipient
+        recipient = self.participants.get(domain)
+        if recipient is None:
+            raise Undeliverable(f"{wire_kind(message)} to {domain!r}: no such peer (gridparley peer add)")
+        name = adapter if adapter in self.messengers else next(iter(self.messengers), None)
+        if name is None:
+            raise Undeliverable(f"{wire_kind(message)} to {domain!r}: no adapter carries market messages")
+        encoded = self.messengers[name].encode(message, recipient)
+        return name, encoded.body, [f"{x.field}: {x.why}" for x in encoded.losses]
+
+
+class Step:
+    """Collects effects. `cause` is the inbox row they come from (its seq and adapter), where there is one.
+
+    Raises, from `add`:
+        Undeliverable, or whatever an adapter's `encode` raises: the step must then be dropped whole.
+    """
+
+    def __init__(self, carrier: Carrier, plan: Plan, now: datetime, cause: tuple[int, str] | None = None) -> None:
+        self._carrier = carrier
+        self._now = now
+        self._cause = cause
+        self.plan = plan
+        self.alarms: list[Alarm] = []
+        self.messages: dict[str, dict[str, Any]] = {}
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._outbox: list[OutboxEntry] = []
+        self._events: list[Event] = []
+        self.marks: list[InboxMark] = []
+        self.tries: list[OutboxMark] = []
+        self.answers: list[Answer] = []
+
+    def add(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Put(kind, key, value):
+                    self._documents[kind, key] = Document(MARKET, kind, key, encode(value))
+                case Remove(kind, key):
+                    self._documents[kind, key] = Document(MARKET, kind, key, None)
+                case Send(message):
+                    self._send(message)
+                case Instruct(dispatch):
+                    self.plan.instruct(dispatch, self._now)
+                case Withdraw(dispatch):
+                    self.plan.withdraw(dispatch, self._now)
+                case Log(kind, data):
+                    self.log(kind, **data)
+                case Alarm():
+                    self.alarms.append(effect)
+                    self.log("alarm", rule=effect.rule, peer=effect.peer, message=effect.message)
+
+    def log(self, kind: str, /, **data: Any) -> None:
+        self._events.append(Event(kind, self._now, encode(data)))
+
+    def batch(self) -> Batch:
+        return Batch(
+            marks=tuple(self.marks),
+            documents=(*self._documents.values(), *self.plan.documents()),
+            outbox=tuple(self._outbox),
+            tries=tuple(self.tries),
+            answers=tuple(self.answers),
+            events=(*self._events, *self.plan.events),
+        )
+
+    def _send(self, message: MarketMessage) -> None:
+        head = message.head
+        adapter, body, losses = self._carrier.encode(message, self._cause[1] if self._cause else None)
+        answer = isinstance(message, Acknowledgement)
+        described: dict[str, Any] = {
+            "direction": "out",
+            "adapter": adapter,
+            "peer": head.recipient,
+            "kind": wire_kind(message),
+            "message_id": head.message_id,
+            "conversation_id": head.conversation_id,
+            "at": self._now.isoformat(),
+            "signature": "ok",
+        }
+        if isinstance(message, Acknowledgement):
+            described |= {
+                "accepted": message.accepted,
+                "reasons": list(message.reasons),
+                "refers_to": message.refers_to,
+            }
+        logged = described | ({"losses": losses} if losses else {})
+        self.messages[head.message_id] = described
+        self._outbox.append(
+            OutboxEntry(
+                adapter,
+                head.recipient,
+                head.message_id,
+                head.conversation_id,
+                wire_kind(message),
+                body,
+                self._now,
+                self._carrier.wall,
+                encode(message),
+                message.refers_to if isinstance(message, Acknowledgement) else None,
+                self._cause[0] if self._cause and answer else None,
+                Event("message.out", self._now, logged),
+            )
+        )
