@@ -14,14 +14,12 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 __all__ = ["Anchor", "Clock", "FileClock", "SystemClock"]
-
-_LONGEST_NAP_S = 0.05
 
 
 class Clock(Protocol):
@@ -59,16 +57,26 @@ class SystemClock:
         return instant
 
     async def sleep_until(self, instant: datetime) -> None:
-        await asyncio.sleep(max((instant - self.now()).total_seconds(), 0.0))
+        await _sleep_until(self, instant, longest_s=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """At wall time `wall` (s since the epoch) the market clock showed `market`, and runs `rate` times as fast."""
+    """At wall time `wall` (s since the epoch) the market clock showed `market`, and runs `rate` times as fast.
+
+    Raises:
+        ValueError: `market` is not aware, or `rate` not above zero.
+    """
 
     wall: float
     market: datetime
     rate: float
+
+    def __post_init__(self) -> None:
+        if self.market.tzinfo is None:
+            raise ValueError(f"market time {self.market.isoformat()} has no zone")
+        if not 0 < self.rate < float("inf"):
+            raise ValueError(f"a clock cannot run {self.rate} times as fast")
 
     def write(self, path: Path) -> None:
         """Set the clock of every process that reads `path`, in one step."""
@@ -80,7 +88,8 @@ class Anchor:
     @classmethod
     def read(cls, path: Path) -> Anchor:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(float(data["wall"]), datetime.fromisoformat(data["market"]), float(data["rate"]))
+        anchor = cls(float(data["wall"]), datetime.fromisoformat(data["market"]), float(data["rate"]))
+        return replace(anchor, market=anchor.market.astimezone(UTC))
 
 
 class FileClock:
@@ -88,14 +97,14 @@ class FileClock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._version = _version(path)
         self._anchor = Anchor.read(path)
-        self._version = path.stat().st_mtime_ns
         self._looked = time.monotonic()
 
     def _current(self) -> Anchor:
         if time.monotonic() - self._looked > 0.02:
             self._looked = time.monotonic()
-            version = self._path.stat().st_mtime_ns
+            version = _version(self._path)  # before the content: a file replaced in between is read once more
             if version != self._version:
                 self._anchor, self._version = Anchor.read(self._path), version
         return self._anchor
@@ -117,6 +126,16 @@ class FileClock:
         return datetime.fromtimestamp(anchor.wall + elapsed, UTC)
 
     async def sleep_until(self, instant: datetime) -> None:
-        # The anchor may move while we wait, so we look again; nobody could set an Event from another process.
-        while (remaining := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(remaining / self.rate, _LONGEST_NAP_S))
+        await _sleep_until(self, instant, longest_s=0.05)
+
+
+async def _sleep_until(clock: Clock, instant: datetime, longest_s: float) -> None:
+    # A clock may be set while we wait, so we look again; nobody could set an Event from another process.
+    while (remaining := (instant - clock.now()).total_seconds()) > 0:  # noqa: ASYNC110
+        await asyncio.sleep(min(remaining / clock.rate, longest_s))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    # Two anchors may be written within one tick of the file system's clock; they are still two files.
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_ino

@@ -30,7 +30,7 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context, profile)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password=_no_password)
     if client_ca is not None:
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -45,7 +45,7 @@ def client_context(
     _harden(context, profile)
     context.load_verify_locations(ca)
     if certificate is not None:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=_no_password)
     return context
 
 
@@ -55,6 +55,11 @@ def fingerprint(der: bytes) -> str:
     OpenADR shows people the last ten bytes only (`fingerprint(der)[-29:]`); identity is compared on all of them.
     """
     return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask for the password of an encrypted key on the terminal, and wait.
+    return ""
 
 
 def _harden(context: ssl.SSLContext, profile: TlsProfile) -> None:

@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_LIMITS", "Limits", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps on a document: bytes, elements, attributes per element, and depth."""
+    """Caps on a document: bytes, elements, attributes and namespace declarations per element, and depth."""
 
     size: int = 2 * 1024 * 1024
     elements: int = 200_000
@@ -30,7 +30,8 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 _DECLARED = re.compile(rb"""^<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-_VERSION = re.compile(rb"""^<\?xml\s+version\s*=\s*["']1\.0["']""")
+_UTF8 = frozenset({"UTF-8", "UTF8", "US-ASCII", "ASCII"})
+_UTF16 = frozenset({"UTF-16", "UTF-16LE", "UTF-16BE"})
 
 
 def parse(data: bytes, limits: Limits = DEFAULT_LIMITS, *, allow_utf16: bool = False) -> etree._Element:
@@ -60,7 +61,11 @@ def parse(data: bytes, limits: Limits = DEFAULT_LIMITS, *, allow_utf16: bool = F
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise TransportFault(400, "xml.syntax", f"not well-formed, line {error.lineno}") from None
-    info: Any = root.getroottree().docinfo  # the stubs do not know `doctype`
+    info: Any = root.getroottree().docinfo  # the stubs do not know all of it
+    if info.xml_version != "1.0":
+        raise TransportFault(400, "xml.version", "only XML 1.0 is read")
+    if (info.encoding or "UTF-8").upper() not in (_UTF8 | _UTF16 if allow_utf16 else _UTF8):
+        raise TransportFault(400, "xml.encoding", "only UTF-8 is read")
     if info.doctype or info.internalDTD is not None:
         raise TransportFault(400, "xml.doctype", "a document type declaration is not allowed")
     _check_shape(root, limits)
@@ -75,28 +80,29 @@ def _check_encoding(data: bytes, allow_utf16: bool) -> None:
     body = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"\x00" in body[:64]:
         raise TransportFault(400, "xml.encoding", "only UTF-8 is read")
-    if body.startswith(b"<?xml") and not _VERSION.match(body):
-        raise TransportFault(400, "xml.version", "only XML 1.0 is read")
     declared = _DECLARED.match(body)
     if declared and declared[1].lower() not in (b"utf-8", b"utf8", b"us-ascii"):
         raise TransportFault(400, "xml.encoding", "only UTF-8 is read")
 
 
 def _check_shape(root: etree._Element, limits: Limits) -> None:
-    count = depth = 0
+    count = depth = namespaces = 0
     siblings_of_root = root.getprevious() is not None or root.getnext() is not None
     if siblings_of_root:
         raise TransportFault(400, "xml.instruction", "processing instructions are not allowed")
-    for event, node in etree.iterwalk(root, events=("start", "end", "pi")):
-        if event == "start":
+    for event, node in etree.iterwalk(root, events=("start", "end", "start-ns", "pi")):
+        if event == "start-ns":
+            namespaces += 1
+        elif event == "start":
             count += 1
             depth += 1
             if depth > limits.depth:
                 raise TransportFault(400, "xml.depth", f"nested deeper than {limits.depth}")
             if count > limits.elements:
                 raise TransportFault(400, "xml.elements", f"more than {limits.elements} elements")
-            if len(node.attrib) > limits.attributes:
+            if max(len(node.attrib), namespaces) > limits.attributes:
                 raise TransportFault(400, "xml.attributes", f"more than {limits.attributes} attributes on an element")
+            namespaces = 0
         elif event == "end":
             depth -= 1
         else:

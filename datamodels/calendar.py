@@ -83,10 +83,11 @@ class MarketCalendar:
         return self.start(day, isp) + self.isp
 
     def locate(self, instant: datetime) -> tuple[date, int]:
-        """The local day and the ISP number that contain an aware instant."""
+        """The local day and the ISP number that contain an aware instant (ValueError as in `isps`)."""
         if instant.tzinfo is None:
             raise ValueError("market time needs an aware instant")
         day = instant.astimezone(self.zone).date()
+        self.isps(day)
         begin, _ = self.day_span(day)
         return day, int((instant.astimezone(UTC) - begin) // self.isp) + 1
 

@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 __all__ = ["decode", "dumps", "encode", "loads", "register"]
@@ -58,7 +58,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
-        return value / timedelta(microseconds=1)
+        return value // timedelta(microseconds=1)
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, bytes):
@@ -76,15 +76,16 @@ def decode(data: Any, hint: Any = None) -> Any:
         if isinstance(data, dict) and "$" in data:
             return _build(_class(data["$"]), data)
         return data
-    if isinstance(hint, typing.TypeAliasType) if hasattr(typing, "TypeAliasType") else False:
-        return decode(data, hint.__value__)
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        if data is None:
+        members = typing.get_args(hint)
+        if data is None and type(None) in members:
             return None
         if isinstance(data, dict) and "$" in data:
-            return _build(_class(data["$"]), data)
-        return decode(data, next(a for a in typing.get_args(hint) if a is not type(None)))
+            if (cls := _class(data["$"])) not in members:
+                raise ValueError(f"{cls.__name__} is none of {', '.join(m.__name__ for m in members)}")
+            return _build(cls, data)
+        return decode(data, next(a for a in members if a is not type(None)))
     if origin is tuple:
         args = typing.get_args(hint)
         if len(args) == 2 and args[1] is Ellipsis:
@@ -99,11 +100,16 @@ def decode(data: Any, hint: Any = None) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Canonical JSON text: sorted keys, no spaces, so equal objects give equal text."""
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Canonical JSON text: sorted keys, no spaces, so equal objects give equal text.
+
+    Raises:
+        ValueError: a number is not finite, or a datetime not aware.
+    """
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def loads(text: str | bytes, cls: type[T] | None = None) -> Any:
+    """Rebuild an object from its JSON text (ValueError as in `decode`)."""
     return decode(json.loads(text), cls)
 
 
@@ -113,7 +119,7 @@ _LEAVES: dict[type, Callable[[Any], Any]] = {
     time: time.fromisoformat,
     timedelta: lambda d: timedelta(microseconds=d),
     Decimal: Decimal,
-    bytes: base64.b64decode,
+    bytes: partial(base64.b64decode, validate=True),
     float: float,
 }
 
@@ -125,6 +131,8 @@ def _leaf(data: Any, hint: Any) -> Any:
         return hint(data)
     if isinstance(hint, type) and is_dataclass(hint):
         return _build(hint, data)
+    if not isinstance(data, hint) or (hint is int and isinstance(data, bool)):
+        raise ValueError(f"{data!r} is not of type {hint.__name__}")
     return data
 
 
@@ -140,9 +148,14 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _build(cls: type, data: dict[str, Any]) -> Any:
+def _build(cls: type, data: Any) -> Any:
+    if not isinstance(data, dict) or data.get("$", cls.__name__) != cls.__name__:
+        raise ValueError(f"{data!r:.80} is not a {cls.__name__}")
     hints = _hints(cls)
     unknown = set(data) - set(hints) - {"$"}
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
-    return cls(**{name: decode(data[name], hints[name]) for name in hints if name in data})
+    try:
+        return cls(**{name: decode(data[name], hints[name]) for name in hints if name in data})
+    except (TypeError, ArithmeticError) as error:  # a field is missing, or has the wrong shape
+        raise ValueError(f"{cls.__name__}: {error}") from error

@@ -100,7 +100,13 @@ class IspSeries:
         return None not in self.power_w
 
     def at(self, isp: int) -> int | None:
-        """W in ISP number `isp` (1-based), None where it is not addressed."""
+        """W in ISP number `isp` (1-based), None where it is not addressed.
+
+        Raises:
+            ValueError: the day has no such ISP.
+        """
+        if not 1 <= isp <= len(self.power_w):
+            raise ValueError(f"{self.period} has ISPs 1..{len(self.power_w)}, not {isp}")
         return self.power_w[isp - 1]
 
     def array(self, fill: int = 0) -> NDArray[np.int64]:

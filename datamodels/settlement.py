@@ -13,7 +13,7 @@ from datamodels.series import IspSeries
 
 __all__ = ["Settlement", "SettlementIsp", "SettlementRow", "settle_isp", "settle_order"]
 
-_CENT = Decimal("0.0001")
+_MONEY = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,18 @@ def settle_isp(isp: int, baseline_w: int, ordered_w: int, actual_w: int, already
 
     With s = +1 where less consumption was ordered (a negative deviation) and -1 otherwise:
     realised = s (baseline - actual), delivered = clip(realised, 0, |ordered|) and
-    deficiency = max(0, s (actual - baseline - ordered)). More than ordered is not paid.
+    deficiency = max(0, s (actual - baseline - ordered)). More than ordered is not paid; an order of 0 W owes nothing.
 
-    `already_w` is the signed power of orders placed earlier for the same ISP; they are served first.
+    `already_w` is the signed power of orders placed earlier for the same ISP. They are served first, and what is
+    missing of them, or was moved the wrong way, is their deficiency alone.
     """
     s = 1 if ordered_w < 0 else -1
     acquired = abs(ordered_w)
-    realised = s * (baseline_w - actual_w) - abs(already_w)
+    realised = s * (baseline_w + already_w - actual_w)
+    if already_w:
+        realised = max(realised, 0)
     delivered = min(max(realised, 0), acquired)
-    deficiency = max(0, acquired - realised)
+    deficiency = max(0, acquired - realised) if acquired else 0
     return SettlementIsp(isp, baseline_w, ordered_w, actual_w, -s * delivered, deficiency)
 
 
@@ -113,8 +116,8 @@ def settle_order(
     if basis is SettlementBasis.PAY_DELIVERED and acquired:
         paid = price * delivered / acquired
     deficiency_kwh = sum(r.deficiency_w for r in rows) * hours / 1000
-    paid = paid.quantize(_CENT, ROUND_HALF_EVEN)
-    penalty = (deficiency_kwh * penalty_eur_per_kwh).quantize(_CENT, ROUND_HALF_EVEN)
+    paid = paid.quantize(_MONEY, ROUND_HALF_EVEN)
+    penalty = (deficiency_kwh * penalty_eur_per_kwh).quantize(_MONEY, ROUND_HALF_EVEN)
     return SettlementRow(
         order_reference,
         congestion_point,
