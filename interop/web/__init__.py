@@ -1,0 +1,31 @@
+"""What people look at: the day as it unfolds, conversations, resources, peers, and the log.
+
+Pages are rendered on the server and refreshed in parts; nothing is loaded from anywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from interop.web.assets import Assets
+from interop.web.live import Live
+from interop.web.pages import Pages
+from interop.web.render import environment
+from interop.web.secure import add_headers, not_found_page
+from interop.web.views import Row, Views
+
+__all__ = ["Row", "Views", "mount", "register"]
+
+
+def mount(app: web.Application, views: Views) -> None:
+    """Add the pages to an application that has not started yet."""
+    assets = Assets()
+    live = Live(views.feed)
+    pages = Pages(views, live, environment(assets))
+    app.add_routes([*pages.routes(), web.get("/static/{digest}/{name:.+}", assets.serve)])
+    app.middlewares.append(not_found_page(environment(assets), pages.base))
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(live.follow)
+    app.on_shutdown.append(live.close)

@@ -1,0 +1,213 @@
+"""The pages. Each is made of fragments; the same fragments refresh parts of an open page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from jinja2 import Environment
+
+from interop.web.day import figures
+from interop.web.live import Live
+from interop.web.render import compact, show_time
+from interop.web.sequence import draw
+from interop.web.views import Row, Views
+
+__all__ = ["Pages"]
+
+_Context: TypeAlias = dict[str, Any]
+_MESSAGES, _EVENTS, _ALARMS = 2000, 500, 200
+_ON_OVERVIEW = {"messages": 8, "alarms": 5, "resources": 10}
+_PHASES = {"trade": "Trade", "day": "Operate", "settlement": "Settle", "done": "Done"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    path: str
+    template: str
+    title: str
+    fragments: tuple[str, ...]
+
+
+_NAV = (
+    _Page("/", "overview.html", "Overview", ("now", "latest", "alarms", "resources", "settlement")),
+    _Page("/conversations", "conversations.html", "Conversations", ("conversations",)),
+    _Page("/resources", "resources.html", "Resources", ("resources", "dispatches")),
+    _Page("/peers", "peers.html", "Peers", ("peers", "alarms")),
+    _Page("/log", "log.html", "Log", ("log",)),
+)
+_CONVERSATION = _Page("/conversations/{id:.+}", "conversation.html", "Conversation", ("conversation",))
+
+
+class Pages:
+    """Handlers over `Views` and the live day."""
+
+    def __init__(self, views: Views, live: Live, env: Environment) -> None:
+        self._views, self._live, self._env = views, live, env
+        self._fragments: dict[str, Callable[[web.Request], Awaitable[_Context]]] = {
+            "now": self._now,
+            "latest": self._latest,
+            "alarms": self._alarms,
+            "resources": self._resources,
+            "dispatches": self._dispatches,
+            "settlement": self._settlement,
+            "conversations": self._conversations,
+            "conversation": self._conversation,
+            "peers": self._peers,
+            "log": self._log,
+            "table": self._table,
+        }
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        return [
+            *(web.get(page.path, self._handler(page)) for page in (*_NAV, _CONVERSATION)),
+            web.get("/fragments/{name}", self.fragment),
+            web.get("/live", self._live.stream),
+        ]
+
+    def base(self) -> _Context:
+        """What every template may use."""
+        day = self._live.day
+        period = day.of("day").get("period")
+        return {
+            "own": self._views.own,
+            "zone": day.timezone,
+            "day": day.of("day"),
+            "period": _long_date(period),
+            "market_time": day.of("progress").get("market_time"),
+            "nav": [(page.path, page.title) for page in _NAV],
+            "here": None,
+        }
+
+    def _handler(self, page: _Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handler(request: web.Request) -> web.Response:
+            context = self.base() | {"title": page.title, "here": page.path, "full": page.path != "/"}
+            for name in page.fragments:
+                context |= await self._fragments[name](request)
+            return self._html(page.template, context)
+
+        return handler
+
+    async def fragment(self, request: web.Request) -> web.Response:
+        """`GET /fragments/{name}`: one part of a page, as it is now."""
+        name = request.match_info["name"]
+        make = self._fragments.get(name)
+        if make is None:
+            raise web.HTTPNotFound
+        context = self.base() | {"full": request.query.get("full") == "1"}
+        return self._html(f"_{name}.html", context | await make(request))
+
+    def _html(self, template: str, context: _Context) -> web.Response:
+        return web.Response(text=self._env.get_template(template).render(context), content_type="text/html")
+
+    # --- fragments ------------------------------------------------------------------------------------------------
+
+    async def _now(self, request: web.Request) -> _Context:
+        day = self._live.day
+        progress = day.of("progress")
+        phase = str(progress.get("phase") or "")
+        names = list(_PHASES)
+        reached = names.index(phase) if phase in _PHASES else -1
+        states = ["done" if k < reached or phase == "done" else "current" if k == reached else "" for k in range(4)]
+        return {
+            "figures": figures(day),
+            "progress": progress,
+            "phases": list(zip(_PHASES.values(), states, strict=True)),
+        }
+
+    async def _latest(self, request: web.Request) -> _Context:
+        recent = await self._views.messages(None, _MESSAGES)
+        conversation = _conversation_of(recent[-1]) if recent else None
+        messages = [m for m in recent if _conversation_of(m) == conversation]
+        shown = messages[-_ON_OVERVIEW["messages"] :]
+        return {
+            "latest": conversation,
+            "earlier": len(messages) - len(shown),
+            "latest_diagram": draw(shown, self._views.own, self._time),
+        }
+
+    async def _alarms(self, request: web.Request) -> _Context:
+        alarms = await self._views.alarms(_ALARMS)
+        return {"alarms": alarms, "alarms_shown": _ON_OVERVIEW["alarms"]}
+
+    async def _resources(self, request: web.Request) -> _Context:
+        return {"resources": await self._views.resources(), "resources_shown": _ON_OVERVIEW["resources"]}
+
+    async def _dispatches(self, request: web.Request) -> _Context:
+        return {"dispatches": await self._views.dispatches()}
+
+    async def _settlement(self, request: web.Request) -> _Context:
+        return {"settlement": self._live.day.of("settlement")}
+
+    async def _conversations(self, request: web.Request) -> _Context:
+        grouped: dict[str, list[Row]] = {}
+        for message in await self._views.messages(None, _MESSAGES):
+            grouped.setdefault(_conversation_of(message), []).append(message)
+        rows = [_conversation_row(name, messages) for name, messages in grouped.items()]
+        return {"conversations": sorted(rows, key=lambda row: str(row["last"]), reverse=True)}
+
+    async def _conversation(self, request: web.Request) -> _Context:
+        conversation = request.match_info.get("id") or request.query.get("id", "")
+        messages = await self._views.messages(conversation, _MESSAGES)
+        if not messages:
+            raise web.HTTPNotFound
+        return {
+            "title": f"Conversation {conversation}",
+            "conversation": conversation,
+            "messages": messages,
+            "diagram": draw(messages, self._views.own, self._time),
+        }
+
+    async def _peers(self, request: web.Request) -> _Context:
+        return {"peers": await self._views.peers()}
+
+    async def _log(self, request: web.Request) -> _Context:
+        wanted = request.query.get("q", "").strip()
+        events = await self._views.events(_EVENTS)
+        found = [e for e in events if wanted.lower() in f"{e.get('kind')} {compact(e.get('data'), 10_000)}".lower()]
+        return {"wanted": wanted, "events": found, "events_of": len(events)}
+
+    async def _table(self, request: web.Request) -> _Context:
+        day = self._live.day
+        starts = list(day.of("day").get("starts") or ())
+        requested = set(day.of("day").get("requested") or ())
+        names = ("forecast_kw", "prognosis_kw", "plan_kw", "limit_import_kw", "limit_export_kw")
+        columns = [day.series(name) for name in names] + [day.actuals["net_kw"]]
+        return {
+            "rows": [
+                (isp, start, isp in requested, [c[isp - 1] if isp <= len(c) else None for c in columns])
+                for isp, start in enumerate(starts, 1)
+            ]
+        }
+
+    def _time(self, value: Any) -> str:
+        return show_time(value, self._live.day.timezone)
+
+
+def _conversation_of(message: Row) -> str:
+    return str(message.get("conversation_id") or message.get("message_id") or "")
+
+
+def _conversation_row(name: str, messages: list[Row]) -> _Context:
+    return {
+        "id": name,
+        "peers": sorted({str(m.get("peer")) for m in messages}),
+        "adapters": sorted({str(m.get("adapter")) for m in messages}),
+        "first": messages[0].get("at"),
+        "last": messages[-1].get("at"),
+        "count": len(messages),
+        "kind": messages[-1].get("kind"),
+        "rejected": sum(m.get("accepted") is False for m in messages),
+        "open": sum(m.get("accepted") is None for m in messages),
+    }
+
+
+def _long_date(period: Any) -> str:
+    try:
+        day = date.fromisoformat(str(period))
+    except ValueError:
+        return ""
+    return f"{day.day} {day:%B %Y}"

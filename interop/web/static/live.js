@@ -1,0 +1,75 @@
+// Follows /live and tells the page: each server-sent event becomes a DOM event "live-<topic>" on <body>. Charts take
+// the data from it; tables only the hint that there is news (htmx then fetches them).
+(() => {
+  "use strict";
+  const WHOLE = ["day", "progress", "actual", "actuals", "settlement", "result"];
+  const HINTS = ["message", "alarm", "dispatch", "resource", "peer"];
+  const SILENCE_MS = 40000; // the server speaks every 15 s
+  const HIDDEN_MS = 20000; // browsers allow six connections to a host: a tab nobody sees gives its own back
+
+  const pill = document.getElementById("connection");
+  const clock = document.getElementById("clock");
+  let source = null;
+  let watchdog = 0;
+  let hidden = 0;
+  let connected = 0;
+
+  const tell = (topic, detail) => document.body.dispatchEvent(new CustomEvent(`live-${topic}`, { detail }));
+
+  function show(text, tone) {
+    if (pill.textContent !== text) pill.textContent = text;
+    pill.className = `pill ${tone}`;
+  }
+
+  function alive() {
+    show("Live", "good");
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => { close(); open(); }, SILENCE_MS);
+  }
+
+  function tick(progress) {
+    if (!progress || !progress.market_time) return;
+    const zone = clock.dataset.zone;
+    const form = { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hour12: false, timeZone: zone };
+    clock.dateTime = progress.market_time;
+    clock.textContent = new Intl.DateTimeFormat("en-GB", form).format(new Date(progress.market_time)).replace(",", "");
+  }
+
+  function open() {
+    source = new EventSource("/live");
+    source.addEventListener("snapshot", (event) => {
+      alive();
+      const state = JSON.parse(event.data);
+      tell("snapshot", state);
+      for (const topic of WHOLE) if (topic in state) tell(topic, state[topic]);
+      // The page was rendered a moment before the first snapshot; after a break, every table may be out of date.
+      if (connected++) HINTS.forEach((topic) => tell(topic, {}));
+      tick(state.progress);
+    });
+    for (const topic of [...WHOLE, ...HINTS]) {
+      source.addEventListener(topic, (event) => { alive(); tell(topic, JSON.parse(event.data)); });
+    }
+    source.addEventListener("ping", alive);
+    source.onerror = () => {
+      show("Reconnecting…", "bad");
+      // A server that answered with an error ends an EventSource for good; we go on trying.
+      if (source.readyState === EventSource.CLOSED) { close(); watchdog = setTimeout(open, 3000); }
+    };
+  }
+
+  function close() {
+    clearTimeout(watchdog);
+    if (source) source.close();
+    source = null;
+  }
+
+  document.body.addEventListener("live-progress", (event) => tick(event.detail));
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hidden);
+    if (document.hidden) hidden = setTimeout(() => { close(); show("Paused", "quiet"); }, HIDDEN_MS);
+    else if (!source) open();
+  });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => { if (event.persisted && !source) open(); });
+  open();
+})();
