@@ -1,0 +1,114 @@
+"""What becomes of a payload: decode, apply every rule, translate. Pure, so that it also runs off line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters import xml
+from adapters.ports import History
+from adapters.uftp import rules
+from adapters.uftp.codec import Element, InvalidMessage, validate
+from adapters.uftp.mapping import to_canonical
+from adapters.uftp.schema import CANONICAL, MESSAGES, VERSIONS
+from datamodels import Loss, MarketMessage, MarketTerms, Participant, Problem, Role, Severity
+
+__all__ = ["LENIENT_IN", "Verdict", "check_payload"]
+
+LENIENT_IN = "lenient-in"
+"""Peer profile whose deviations from the schema are read, and logged each time as a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one payload whose signature was good.
+
+    `message` is the canonical message, None where there is none for this root or its content cannot be placed.
+    """
+
+    element: Element
+    message: MarketMessage | None
+    problems: tuple[Problem, ...]
+    losses: tuple[Loss, ...]
+
+    @property
+    def kind(self) -> str:
+        """Canonical kind of a request, else the root."""
+        return CANONICAL.get(self.element.name, self.element.name)
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether the standard wants a functional response with a Result."""
+        name = self.element.name
+        return not MESSAGES[name].answers and name != "TestMessage"
+
+    @property
+    def result(self) -> str | None:
+        """`Accepted`, `Rejected`, `TestMessageResponse`, or None where no response follows."""
+        if self.element.name == "TestMessage":
+            return "TestMessageResponse"
+        if not self.needs_answer:
+            return None
+        return "Rejected" if any(p.severity is Severity.ERROR for p in self.problems) else "Accepted"
+
+    @property
+    def reason(self) -> str:
+        """All reasons as RejectionReason carries them."""
+        return ";".join(rules.reasons(self.problems))
+
+
+def check_payload(
+    payload: bytes,
+    envelope_sender: str,
+    role: Role,
+    history: History,
+    terms: MarketTerms,
+    participants: Mapping[str, Participant],
+    now: datetime,
+    own_domain: str,
+    own_role: Role,
+    versions: tuple[str, ...] = VERSIONS,
+    limits: xml.Limits = xml.DEFAULT_LIMITS,
+) -> Verdict:
+    """Judge a payload that `envelope_sender` sent as `role` (both from the envelope) to `own_domain` as `own_role`.
+
+    Raises:
+        TransportFault: 400 or 413, it is no UFTP message (`InvalidMessage` where it breaks the schema).
+    """
+    root = xml.parse(payload, limits)
+    losses: list[Loss] = []
+    element, problems = validate(root)
+    participant = participants.get(envelope_sender)
+    if element is None and participant is not None and participant.profile == LENIENT_IN:
+        element, problems = validate(root, lenient=True)
+        losses.append(Loss("schema", str(root.tag), f"read under peer profile {LENIENT_IN}: it breaks the schema"))
+    if element is None:
+        raise InvalidMessage(problems)
+    if element.name == "SignedMessage":
+        raise InvalidMessage([Problem("uftp.root", "/", "an envelope inside an envelope is no message")])
+    message: MarketMessage | None = None
+    unplaced = ""
+    try:
+        message, lost = to_canonical(element, terms.calendar)
+        losses.extend(lost)
+    except (ValueError, OverflowError) as error:
+        unplaced = str(error)
+    context = rules.Context(
+        element,
+        MESSAGES[element.name],
+        message,
+        envelope_sender,
+        role,
+        own_domain,
+        own_role,
+        history,
+        terms,
+        participants,
+        now,
+        versions,
+    )
+    found = rules.check(context)
+    if unplaced and not any(p.severity is Severity.ERROR for p in found):
+        found.append(Problem("uftp.mapping", "/", unplaced, f"Invalid Message: {unplaced.replace(';', ',')}"))
+    return Verdict(element, message, tuple(found), tuple(losses))

@@ -1,0 +1,264 @@
+"""Wire to canonical: one function per message, pure. `to_canonical` returns what it made and what got lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import Any
+
+from adapters.uftp.codec import Element
+from adapters.uftp.schema import CANONICAL, MESSAGES
+from adapters.uftp.times import instant, same_day
+from adapters.uftp.values import duration
+from datamodels import (
+    Acknowledgement,
+    Disposition,
+    FlexOffer,
+    FlexOrder,
+    FlexRequest,
+    Head,
+    IspSeries,
+    Loss,
+    MarketCalendar,
+    MarketMessage,
+    Metering,
+    MeteringKind,
+    MeterProfile,
+    OfferOption,
+    OfferRevocation,
+    Prognosis,
+    RequestIsp,
+    Reservation,
+    Run,
+    Settlement,
+    SettlementIsp,
+    SettlementRow,
+)
+
+__all__ = ["head", "to_canonical"]
+
+
+def to_canonical(element: Element, calendar: MarketCalendar) -> tuple[MarketMessage | None, tuple[Loss, ...]]:
+    """Translate a structurally valid message; None where the canonical model has no such message.
+
+    Series are placed on `calendar`, the market's: the message's own zone and ISP length must agree with it.
+
+    Raises:
+        ValueError: they do not, or ISPs leave the day or are addressed twice.
+    """
+    losses: list[Loss] = []
+    if element["TimeStamp"].tzinfo is None:
+        losses.append(Loss("TimeStamp", str(element["TimeStamp"]), "no UTC offset: read in the message's time zone"))
+    if MESSAGES[element.name].answers:
+        return _acknowledgement(element, losses), tuple(losses)
+    build = _BUILDERS.get(element.name)
+    if build is None:
+        return None, tuple(losses)
+    if element.get("ISP-Duration"):
+        _check_day(element, calendar, losses)
+    return build(element, calendar, losses), tuple(losses)
+
+
+def head(element: Element) -> Head:
+    return Head(
+        element["SenderDomain"],
+        element["RecipientDomain"],
+        element["MessageID"],
+        element["ConversationID"],
+        instant(element["TimeStamp"], element.get("TimeZone")),
+        element["Version"],
+    )
+
+
+def _check_day(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> None:
+    if duration(element["ISP-Duration"]) != calendar.isp:
+        raise ValueError(f"ISP-Duration {element['ISP-Duration']} is not the market's {calendar.isp}")
+    name = element["TimeZone"]
+    if name != calendar.tz:
+        if not same_day(name, calendar, element["Period"]):
+            raise ValueError(f"{name} does not share the day of {calendar.tz}")
+        losses.append(Loss("TimeZone", name, f"same offsets as the market's {calendar.tz}, which is kept"))
+
+
+def _series(isps: Iterable[Element], calendar: MarketCalendar, day: date) -> IspSeries:
+    return IspSeries.from_runs(calendar, day, (Run(i["Start"], i["Duration"], i["Power"]) for i in isps))
+
+
+def _prognosis(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Prognosis:
+    power = _series(element.children, calendar, element["Period"])
+    return Prognosis(head(element), element["CongestionPoint"], element["Revision"], power)
+
+
+def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> FlexRequest:
+    bounds = (Run(isp["Start"], isp["Duration"], 0) for isp in element.children)
+    IspSeries.from_runs(calendar, element["Period"], bounds)  # raises where they leave the day or overlap
+    return FlexRequest(
+        head(element),
+        element["CongestionPoint"],
+        calendar,
+        element["Period"],
+        element["Revision"],
+        instant(element["ExpirationDateTime"], element["TimeZone"]),
+        tuple(
+            RequestIsp(
+                isp["Start"],
+                isp["Duration"],
+                Disposition(isp.get("Disposition") or "Available"),
+                isp["MinPower"],
+                isp["MaxPower"],
+            )
+            for isp in element.children
+        ),
+        element.get("ContractID"),
+        element.get("ServiceType"),
+    )
+
+
+def _offer(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> FlexOffer:
+    options = tuple(
+        OfferOption(
+            option["OptionReference"],
+            option["Price"],
+            _series(option.children, calendar, element["Period"]),
+            option["MinActivationFactor"],
+        )
+        for option in element.children
+    )
+    request = element.get("FlexRequestMessageID")
+    unsolicited = element.get("Unsolicited")
+    return FlexOffer(
+        head(element),
+        element["CongestionPoint"],
+        instant(element["ExpirationDateTime"], element["TimeZone"]),
+        element["Currency"],
+        options,
+        request,
+        request is None if unsolicited is None else unsolicited,
+        element.get("ContractID"),
+        element.get("D-PrognosisMessageID"),
+        element.get("BaselineReference"),
+    )
+
+
+def _revocation(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> OfferRevocation:
+    return OfferRevocation(head(element), element["FlexOfferMessageID"])
+
+
+def _order(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> FlexOrder:
+    offer = element.get("FlexOfferMessageID")
+    unsolicited = element.get("Unsolicited")
+    return FlexOrder(
+        head(element),
+        element["CongestionPoint"],
+        element["OrderReference"],
+        element["Price"],
+        element["Currency"],
+        _series(element.children, calendar, element["Period"]),
+        offer,
+        element.get("OptionReference"),
+        element["ActivationFactor"],
+        offer is None if unsolicited is None else unsolicited,
+        element.get("ContractID"),
+        element.get("D-PrognosisMessageID"),
+        element.get("BaselineReference"),
+        element.get("ServiceType"),
+    )
+
+
+def _reservation(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Reservation:
+    power = _series(element.children, calendar, element["Period"])
+    return Reservation(head(element), element["CongestionPoint"], element["ContractID"], element["Reference"], power)
+
+
+def _metering(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Metering:
+    day = element["Period"]
+    expected = list(range(1, calendar.isps(day) + 1))
+    profiles = []
+    for profile in element.children:
+        isps = sorted(profile.children, key=lambda isp: isp["Start"])
+        if [isp["Start"] for isp in isps] != expected:
+            raise ValueError(f"profile {profile['ProfileType']} does not have each ISP of {day} once")
+        values = tuple(isp["Value"] for isp in isps)
+        profiles.append(MeterProfile(MeteringKind(profile["ProfileType"]), profile["Unit"], values))
+    if element.get("Currency"):
+        losses.append(Loss("Currency", element["Currency"], "a metering message carries no prices in 3.x"))
+    return Metering(head(element), element["EAN"], calendar, day, element["Revision"], tuple(profiles))
+
+
+def _settlement(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Settlement:
+    rows = tuple(
+        SettlementRow(
+            row.get("OrderReference") or "",
+            row["CongestionPoint"],
+            row["Period"],
+            row["Price"],
+            row["Penalty"],
+            row["NetSettlement"],
+            _settlement_isps(row),
+            row.get("ContractID"),
+            row.get("D-PrognosisMessageID"),
+            row.get("BaselineReference"),
+        )
+        for row in element.all("FlexOrderSettlement")
+    )
+    losses.extend(
+        Loss("ContractSettlement", contract["ContractID"], "reservation settlement has no canonical form")
+        for contract in element.all("ContractSettlement")
+        if contract.get("ContractID")
+    )
+    return Settlement(head(element), element["PeriodStart"], element["PeriodEnd"], element["Currency"], rows)
+
+
+def _settlement_isps(row: Element) -> tuple[SettlementIsp, ...]:
+    found: list[SettlementIsp] = []
+    for isp in row.children:
+        if isp["Start"] + isp["Duration"] > 1 + 24 * 60:
+            raise ValueError(f"ISPs {isp['Start']}+{isp['Duration']} are on no day")
+        found.extend(
+            SettlementIsp(
+                number,
+                isp["BaselinePower"],
+                isp["OrderedFlexPower"],
+                isp["ActualPower"],
+                isp["DeliveredFlexPower"],
+                isp["PowerDeficiency"],
+            )
+            for number in range(isp["Start"], isp["Start"] + isp["Duration"])
+        )
+    return tuple(found)
+
+
+def _acknowledgement(element: Element, losses: list[Loss]) -> Acknowledgement | None:
+    message = MESSAGES[element.name]
+    if not message.refers:
+        return None  # TestMessageResponse: refers by conversation only, and settles nothing
+    details: list[tuple[str, str]] = []
+    for child in element.children:
+        if child.name == "FlexOrderSettlementStatus":
+            reason = f": {child['DisputeReason']}" if child.get("DisputeReason") else ""
+            details.append((child.get("OrderReference") or "", child["Disposition"] + reason))
+        elif child.name == "FlexOrderStatus":
+            details.append((child["FlexOrderMessageID"], "validated" if child["IsValidated"] else "not validated"))
+        else:
+            losses.append(Loss(child.name, "", "common reference data has no canonical form"))
+    reasons = (part.strip() for part in (element.get("RejectionReason") or "").split(";"))
+    return Acknowledgement(
+        head(element),
+        element[message.refers],
+        CANONICAL.get(message.answers, message.answers),
+        element["Result"] == "Accepted",
+        tuple(r for r in reasons if r),
+        tuple(details),
+    )
+
+
+_BUILDERS: dict[str, Callable[[Element, MarketCalendar, list[Loss]], Any]] = {
+    "D-Prognosis": _prognosis,
+    "FlexRequest": _request,
+    "FlexOffer": _offer,
+    "FlexOfferRevocation": _revocation,
+    "FlexOrder": _order,
+    "FlexReservationUpdate": _reservation,
+    "Metering": _metering,
+    "FlexSettlement": _settlement,
+}

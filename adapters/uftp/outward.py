@@ -1,0 +1,358 @@
+"""Canonical to wire: one function per message, pure. `to_wire` returns the element and what it could not carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, date
+from itertools import groupby
+from typing import Any
+
+from adapters.uftp.codec import Element
+from adapters.uftp.schema import CANONICAL, MESSAGES
+from adapters.uftp.values import duration_text
+from datamodels import (
+    Acknowledgement,
+    FlexOffer,
+    FlexOrder,
+    FlexRequest,
+    Head,
+    IspSeries,
+    Loss,
+    MarketCalendar,
+    MarketMessage,
+    MarketTerms,
+    Metering,
+    OfferRevocation,
+    Prognosis,
+    PrognosisKind,
+    Quality,
+    Reservation,
+    Settlement,
+    SettlementIsp,
+    SettlementRow,
+)
+
+__all__ = ["to_wire"]
+
+_ROOTS = {canonical: root for root, canonical in CANONICAL.items()}
+
+
+def to_wire(message: MarketMessage, version: str, terms: MarketTerms) -> tuple[Element, tuple[Loss, ...]]:
+    """Translate a canonical message into that version of UFTP.
+
+    Raises:
+        ValueError: UFTP has no way to say it (a prognosis to a BRP, an unsolicited order in 3.0.0, an empty series).
+    """
+    message = replace(message, head=replace(message.head, version=version))
+    losses: list[Loss] = []
+    element = _BUILDERS[type(message)](message, terms, losses)
+    known = MESSAGES[element.name].spec[version].attributes
+    kept = {}
+    for name, value in element.attributes.items():
+        if value is None:
+            continue
+        if name in known:
+            kept[name] = value
+        elif name != "Unsolicited":  # 3.0.0 says the same by leaving the reference out
+            losses.append(Loss(name, str(value), f"UFTP {version} has no such attribute"))
+    for name in MESSAGES[element.name].spec[version].required - kept.keys():
+        raise ValueError(f"UFTP {version} cannot carry a {element.name} without {name}")
+    return Element(element.name, kept, element.children), tuple(losses)
+
+
+def _element(name: str, head: Head, attributes: Mapping[str, Any], children: tuple[Element, ...] = ()) -> Element:
+    meta = {
+        "Version": head.version,
+        "SenderDomain": head.sender,
+        "RecipientDomain": head.recipient,
+        "TimeStamp": head.created.astimezone(UTC),
+        "MessageID": head.message_id,
+        "ConversationID": head.conversation_id,
+    }
+    return Element(name, {**meta, **attributes}, children)
+
+
+def _part(name: str, attributes: Mapping[str, Any], children: tuple[Element, ...] = ()) -> Element:
+    return Element(name, {k: v for k, v in attributes.items() if v is not None}, children)
+
+
+def _day(calendar: MarketCalendar, period: date, congestion_point: str) -> dict[str, Any]:
+    return {
+        "ISP-Duration": duration_text(calendar.isp),
+        "TimeZone": calendar.tz,
+        "Period": period,
+        "CongestionPoint": congestion_point,
+    }
+
+
+def _isps(series: IspSeries) -> tuple[Element, ...]:
+    runs = series.runs()
+    if not runs:
+        raise ValueError("a series without any ISP cannot be sent")
+    return tuple(Element("ISP", {"Power": r.power_w, "Start": r.start, "Duration": r.duration}) for r in runs)
+
+
+def _prognosis(message: Prognosis, terms: MarketTerms, losses: list[Loss]) -> Element:
+    if message.kind is not PrognosisKind.D:
+        raise ValueError(f"UFTP 3.x carries D-prognoses only, not kind {message.kind}")
+    day = _day(message.power.calendar, message.power.period, message.congestion_point)
+    return _element("D-Prognosis", message.head, {**day, "Revision": message.revision}, _isps(message.power))
+
+
+def _request(message: FlexRequest, terms: MarketTerms, losses: list[Loss]) -> Element:
+    attributes = {
+        **_day(message.calendar, message.period, message.congestion_point),
+        "Revision": message.revision,
+        "ExpirationDateTime": message.expires.astimezone(UTC),
+        "ContractID": message.contract,
+        "ServiceType": message.service_type,
+    }
+    isps = tuple(
+        Element(
+            "ISP",
+            {
+                "Disposition": isp.disposition.value,
+                "MinPower": isp.min_power_w,
+                "MaxPower": isp.max_power_w,
+                "Start": isp.start,
+                "Duration": isp.duration,
+            },
+        )
+        for isp in message.isps
+    )
+    return _element("FlexRequest", message.head, attributes, isps)
+
+
+def _basis(message: FlexOffer | FlexOrder | SettlementRow) -> dict[str, Any]:
+    return {
+        "ContractID": message.contract,
+        "D-PrognosisMessageID": message.prognosis,
+        "BaselineReference": message.baseline_reference,
+    }
+
+
+def _offer(message: FlexOffer, terms: MarketTerms, losses: list[Loss]) -> Element:
+    if not message.options:
+        raise ValueError("an offer without any option cannot be sent")
+    power = message.options[0].power
+    if any(option.power.period != power.period for option in message.options):
+        raise ValueError("the options of an offer must be for one day")
+    attributes = {
+        **_day(power.calendar, power.period, message.congestion_point),
+        **_basis(message),
+        "ExpirationDateTime": message.expires.astimezone(UTC),
+        "Unsolicited": message.unsolicited,
+        "FlexRequestMessageID": message.request,
+        "Currency": message.currency,
+    }
+    options = tuple(
+        Element(
+            "OfferOption",
+            {"OptionReference": o.reference, "Price": o.price, "MinActivationFactor": o.min_activation},
+            _isps(o.power),
+        )
+        for o in message.options
+    )
+    return _element("FlexOffer", message.head, attributes, options)
+
+
+def _revocation(message: OfferRevocation, terms: MarketTerms, losses: list[Loss]) -> Element:
+    return _element("FlexOfferRevocation", message.head, {"FlexOfferMessageID": message.offer})
+
+
+def _order(message: FlexOrder, terms: MarketTerms, losses: list[Loss]) -> Element:
+    attributes = {
+        **_day(message.power.calendar, message.power.period, message.congestion_point),
+        **_basis(message),
+        "Unsolicited": message.unsolicited,
+        "FlexOfferMessageID": message.offer,
+        "ServiceType": message.service_type,
+        "Price": message.price,
+        "Currency": message.currency,
+        "OrderReference": message.order_reference,
+        "OptionReference": message.option,
+        "ActivationFactor": message.activation_factor,
+    }
+    return _element("FlexOrder", message.head, attributes, _isps(message.power))
+
+
+def _reservation(message: Reservation, terms: MarketTerms, losses: list[Loss]) -> Element:
+    day = _day(message.power.calendar, message.power.period, message.congestion_point)
+    attributes = {**day, "ContractID": message.contract, "Reference": message.reference}
+    return _element("FlexReservationUpdate", message.head, attributes, _isps(message.power))
+
+
+def _metering(message: Metering, terms: MarketTerms, losses: list[Loss]) -> Element:
+    if message.quality is not Quality.GOOD:
+        losses.append(Loss("quality", message.quality.value, "UFTP metering carries no quality"))
+    attributes = {
+        "Revision": message.revision,
+        "ISP-Duration": duration_text(message.calendar.isp),
+        "TimeZone": message.calendar.tz,
+        "Period": message.period,
+        "EAN": message.ean if message.ean[:1] in "Ee" else f"E{message.ean}",
+    }
+    profiles = tuple(
+        Element(
+            "Profile",
+            {"ProfileType": p.kind.value, "Unit": p.unit},
+            tuple(Element("ISP", {"Start": n, "Value": value}) for n, value in enumerate(p.values, 1)),
+        )
+        for p in message.profiles
+    )
+    return _element("Metering", message.head, attributes, profiles)
+
+
+def _settlement(message: Settlement, terms: MarketTerms, losses: list[Loss]) -> Element:
+    if not message.rows:
+        raise ValueError("a settlement without any order cannot be sent: the schema demands one row")
+    attributes = {
+        "Result": "Accepted",  # required by the schema, though this is no response
+        "PeriodStart": message.period_start,
+        "PeriodEnd": message.period_end,
+        "Currency": message.currency,
+    }
+    rows = tuple(
+        _part(
+            "FlexOrderSettlement",
+            {
+                "OrderReference": row.order_reference or None,
+                "Period": row.period,
+                **_basis(row),
+                "CongestionPoint": row.congestion_point,
+                "Price": row.price,
+                "Penalty": row.penalty,
+                "NetSettlement": row.net,
+            },
+            _settlement_isps(row),
+        )
+        for row in message.rows
+    )
+    return _element("FlexSettlement", message.head, attributes, (*rows, *_contract_settlements(message, terms)))
+
+
+def _settlement_isps(row: SettlementRow) -> tuple[Element, ...]:
+    if not row.isps:
+        raise ValueError(f"settlement row {row.order_reference} has no ISP")
+
+    def alike(item: tuple[int, SettlementIsp]) -> tuple[int, ...]:
+        position, isp = item
+        powers = (isp.baseline_w, isp.ordered_w, isp.actual_w, isp.delivered_w, isp.deficiency_w)
+        return (isp.isp - position, *powers)
+
+    found = []
+    for _, group in groupby(enumerate(row.isps), key=alike):
+        run = [isp for _, isp in group]
+        first = run[0]
+        found.append(
+            Element(
+                "ISP",
+                {
+                    "Start": first.isp,
+                    "Duration": len(run),
+                    "BaselinePower": first.baseline_w,
+                    "OrderedFlexPower": first.ordered_w,
+                    "ActualPower": first.actual_w,
+                    "DeliveredFlexPower": first.delivered_w,
+                    "PowerDeficiency": first.deficiency_w,
+                },
+            )
+        )
+    return tuple(found)
+
+
+def _contract_settlements(message: Settlement, terms: MarketTerms) -> tuple[Element, ...]:
+    """One per contract that the rows name; without any, the one the schema demands: first day, nothing reserved."""
+    rows = [row for row in message.rows if row.contract]
+    found = []
+    for contract in dict.fromkeys(row.contract for row in rows) or (None,):
+        mine = [row for row in rows if row.contract == contract] or [message.rows[0]]
+        known = terms.contract(contract) if contract else None
+        reserved = known.reserved if known else None
+        periods = []
+        for day in dict.fromkeys(row.period for row in mine):
+            ordered: dict[int, int] = {}
+            for isp in (isp for row in mine if row.period == day for isp in row.isps):
+                ordered[isp.isp] = ordered.get(isp.isp, 0) + isp.ordered_w
+            held = reserved if reserved is not None and reserved.period == day else None
+            isps = tuple(
+                _part(
+                    "ISP",
+                    {
+                        "Start": number,
+                        "Duration": 1,
+                        "ReservedPower": (held.at(number) or 0) if held else 0,
+                        "OrderedPower": power if contract else None,
+                    },
+                )
+                for number, power in sorted(ordered.items())
+            )
+            periods.append(Element("Period", {"Period": day}, isps))
+        found.append(_part("ContractSettlement", {"ContractID": contract}, tuple(periods)))
+    return tuple(found)
+
+
+def _acknowledgement(message: Acknowledgement, terms: MarketTerms, losses: list[Loss]) -> Element:
+    request = _ROOTS.get(message.refers_kind, message.refers_kind)
+    answer = MESSAGES.get(f"{request}Response")
+    if answer is None or not answer.refers:
+        raise ValueError(f"UFTP has no response to a {message.refers_kind}")
+    reasons = ";".join(reason.replace(";", ",") for reason in message.reasons)
+    attributes: dict[str, Any] = {
+        "Result": "Accepted" if message.accepted else "Rejected",
+        "RejectionReason": reasons or None,
+        answer.refers: message.refers_to,
+    }
+    children: tuple[Element, ...] = ()
+    if request == "FlexSettlement":
+        details = message.details or (("", "Accepted" if message.accepted else f"Disputed: {reasons}"),)
+        children = tuple(_status(order, text) for order, text in details)
+    elif request == "D-Prognosis":
+        children = tuple(
+            Element("FlexOrderStatus", {"FlexOrderMessageID": order, "IsValidated": text == "validated"})
+            for order, text in message.details
+        )
+    elif request.endswith("PortfolioQuery"):
+        attributes["TimeZone"] = terms.calendar.tz
+        attributes["Period"] = terms.calendar.locate(message.head.created)[0]
+        losses.append(
+            Loss("Period", "", "the query's own zone and period are unknown here: today in the market's zone")
+        )
+        if request == "AGRPortfolioQuery":
+            children = (_no_view(message.head),)
+    elif message.details:
+        losses.append(Loss("details", str(message.details), f"a {answer.name} has no place for them"))
+    return _element(answer.name, message.head, attributes, children)
+
+
+def _status(order: str, text: str) -> Element:
+    disposition, _, reason = text.partition(": ")
+    return _part(
+        "FlexOrderSettlementStatus",
+        {"OrderReference": order or None, "Disposition": disposition, "DisputeReason": reason or None},
+    )
+
+
+def _no_view(head: Head) -> Element:
+    """The placeholder by which an AGRPortfolioQueryResponse says "none", which its schema cannot express."""
+    nowhere = f"ea1.{head.created:%Y-%m}.{'.'.join(reversed(head.sender.split('.')))}:none"
+    connection = Element("Connection", {"EntityAddress": nowhere})
+    point = {"EntityAddress": nowhere, "MutexOffersSupported": False, "DayAheadRedispatchBy": "DSO"}
+    portfolio = Element(
+        "DSO-Portfolio", {"DSO-Domain": head.sender}, (Element("CongestionPoint", point, (connection,)),)
+    )
+    return Element("DSO-View", {}, (portfolio,))
+
+
+_BUILDERS: dict[type, Callable[[Any, MarketTerms, list[Loss]], Element]] = {
+    Prognosis: _prognosis,
+    FlexRequest: _request,
+    FlexOffer: _offer,
+    OfferRevocation: _revocation,
+    FlexOrder: _order,
+    Reservation: _reservation,
+    Metering: _metering,
+    Settlement: _settlement,
+    Acknowledgement: _acknowledgement,
+}

@@ -1,0 +1,170 @@
+"""What a rule is, what it may look at, and how all of them are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from adapters.ports import Direction, History, Known
+from adapters.uftp.codec import Element
+from adapters.uftp.schema import MESSAGES, MessageSpec
+from datamodels import MarketMessage, MarketTerms, Participant, Problem, Role, Severity
+
+__all__ = [
+    "RULES",
+    "Context",
+    "Finding",
+    "Rule",
+    "check",
+    "expand",
+    "isp_lists",
+    "known",
+    "reasons",
+    "rule",
+    "span",
+]
+
+T = TypeVar("T")
+_MOST_FINDINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a rule may look at. `sender` and `sender_role` are those of the envelope whose signature was good.
+
+    `canonical` is the message translated, None where that was not possible (its ISPs leave the day, say).
+    """
+
+    element: Element
+    spec: MessageSpec
+    canonical: MarketMessage | None
+    sender: str
+    sender_role: Role
+    own_domain: str
+    own_role: Role
+    history: History
+    terms: MarketTerms
+    participants: Mapping[str, Participant]
+    now: datetime
+    versions: tuple[str, ...]
+
+    @property
+    def last_isp(self) -> int | None:
+        """Number of ISPs of the message's Period in the market; None where the ISP length does not divide it."""
+        return _isps(self, self.element["Period"])
+
+
+class Finding(NamedTuple):
+    """One failure: `detail` is added to the rule's reason, `reason` replaces it."""
+
+    where: str
+    message: str
+    detail: str = ""
+    reason: str = ""
+    severity: Severity = Severity.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`reason` is the released RejectionReason (UFTP 3.1.0 sections 3.5 to 3.10), `clause` the rule's source."""
+
+    id: str
+    messages: frozenset[str]
+    reason: str
+    clause: str
+    check: Callable[[Context], Iterable[Finding]]
+
+
+RULES: dict[str, Rule] = {}
+_BY_MESSAGE: dict[str, list[Rule]] = {}
+
+
+def rule(
+    id: str, messages: Iterable[str], reason: str, clause: str
+) -> Callable[[Callable[[Context], Iterator[Finding]]], Callable[[Context], Iterator[Finding]]]:
+    """Register a generator of findings as rule `id` for those roots."""
+
+    def register(function: Callable[[Context], Iterator[Finding]]) -> Callable[[Context], Iterator[Finding]]:
+        entry = Rule(id, frozenset(messages), reason, f"UFTP 3.1.0 {clause}", function)
+        if id in RULES or not entry.messages <= MESSAGES.keys():
+            raise ValueError(f"rule {id} stands twice, or names an unknown message")
+        RULES[id] = entry
+        for name in entry.messages:
+            _BY_MESSAGE.setdefault(name, []).append(entry)
+        return function
+
+    return register
+
+
+def check(context: Context) -> list[Problem]:
+    """All problems by all rules that apply; one problem a rule and reason, warnings singly."""
+    problems: list[Problem] = []
+    for entry in _BY_MESSAGE.get(context.element.name, ()):
+        merged: dict[str, list[Finding]] = {}
+        for finding in islice(entry.check(context), _MOST_FINDINGS):
+            reason = finding.reason or entry.reason
+            text = f"{reason}: {finding.detail}" if finding.detail else reason
+            if finding.severity is Severity.ERROR:
+                merged.setdefault(text, []).append(finding)
+            else:
+                problems.append(_problem(entry, text, [finding]))
+        problems.extend(_problem(entry, text, findings) for text, findings in merged.items())
+    return problems
+
+
+def _problem(entry: Rule, reason: str, findings: list[Finding]) -> Problem:
+    where = ", ".join(dict.fromkeys(f.where for f in findings[:3]))
+    message = "; ".join(dict.fromkeys(f.message for f in findings[:3]))
+    if len(findings) > 3:
+        message += f"; and {len(findings) - 3} more"
+    return Problem(entry.id, where, message, reason, "", entry.clause, findings[0].severity)
+
+
+def reasons(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """The reasons to answer with: each once, in the order found."""
+    return tuple(dict.fromkeys(p.reason for p in problems if p.severity is Severity.ERROR and p.reason))
+
+
+# --- what several rules need --------------------------------------------------------------------------------------
+
+
+def _isps(context: Context, day: date) -> int | None:
+    try:
+        return context.terms.calendar.isps(day)
+    except (ValueError, OverflowError):
+        return None
+
+
+def isp_lists(element: Element) -> list[tuple[str, tuple[Element, ...]]]:
+    """The ISP lists of a day message, each with where it stands: one, or one an option (a profile)."""
+    if element.name == "FlexOffer":
+        return [(f"OfferOption {o['OptionReference']}", o.children) for o in element.children]
+    if element.name == "Metering":
+        return [(f"Profile {p['ProfileType']}", p.children) for p in element.children]
+    return [("ISP", element.children)]
+
+
+def span(isp: Element) -> tuple[int, int]:
+    """First and last number that an ISP element addresses; a Metering ISP has no Duration."""
+    length = isp.get("Duration")
+    return isp["Start"], isp["Start"] + (1 if length is None else length) - 1
+
+
+def expand(isps: Iterable[Element], last: int) -> set[int]:
+    """All numbers within 1..last that ISP elements address."""
+    found: set[int] = set()
+    for isp in isps:
+        first, end = span(isp)
+        found.update(range(max(first, 1), min(end, last) + 1))
+    return found
+
+
+def known(context: Context, id: str | None, kind: type[T], direction: Direction) -> tuple[Known, T] | None:
+    """The earlier message of that id, kind and direction between these two parties."""
+    found = context.history.find(id) if id else None
+    if found is None or found.direction is not direction or found.peer != context.sender:
+        return None
+    return (found, found.message) if isinstance(found.message, kind) else None

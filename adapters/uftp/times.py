@@ -1,0 +1,37 @@
+"""Wire times against the market's calendar."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from datamodels import MarketCalendar
+
+__all__ = ["instant", "same_day", "zone"]
+
+
+def zone(name: str | None) -> ZoneInfo | None:
+    """The IANA zone of that name, None where there is none."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def instant(value: datetime, zone_name: str | None) -> datetime:
+    """A wire time in UTC. Without an offset it is read in the message's TimeZone, else as UTC."""
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=zone(zone_name) or UTC)
+    return value.astimezone(UTC)
+
+
+def same_day(zone_name: str, calendar: MarketCalendar, day: date) -> bool:
+    """Whether the local day begins, ends and changes its clock there exactly as in the market."""
+    other = zone(zone_name)
+    if other is None:
+        return False
+    for hour in range(0, 25, 3):
+        local = datetime.combine(day, time()) + timedelta(hours=hour)
+        if local.replace(tzinfo=other).utcoffset() != local.replace(tzinfo=calendar.zone).utcoffset():
+            return False
+    return True
