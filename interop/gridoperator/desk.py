@@ -57,7 +57,7 @@ class GridOperatorDesk(MarketDesk):
                 await self._order(request, now)
         await self._settle(now)
 
-    # --- plan and validate ------------------------------------------------------------------------------------------
+    # --- plan and validate ----------------------------------------------------------------------------
 
     def _newest_prognoses(self) -> list[Prognosis]:
         newest: dict[tuple[str, object], Prognosis] = {}
@@ -141,7 +141,7 @@ class GridOperatorDesk(MarketDesk):
         flow = self.grid.run(self.allocation.spread(net.array() / 1000.0), self.allocation.reactive_kvar)
         return not flow.congested[[k - 1 for k in sorted(request.requested)]].any()
 
-    # --- settle -----------------------------------------------------------------------------------------------------
+    # --- settle ----------------------------------------------------------------------------
 
     async def _settle(self, now: datetime) -> None:
         calendar = self.context.terms.calendar
@@ -163,7 +163,7 @@ class GridOperatorDesk(MarketDesk):
                 prognoses = {o.prognosis: p for o in placed if o.prognosis and (p := self._prognosis(o.prognosis))}
                 await self.say(settle(about, day, placed, prognoses, actual, self.context.terms))
 
-    # --- the book ---------------------------------------------------------------------------------------------------
+    # --- the book ----------------------------------------------------------------------------
 
     def _said(self, head: Head) -> bool:
         return self.book.record(head.message_id) is not None

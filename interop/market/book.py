@@ -35,17 +35,22 @@ class Book:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
+        self._others: dict[tuple[str, str], Any] = {}
 
     def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
         """Start from stored documents, (kind, key) -> object."""
         self._records = {key: value for (kind, key), value in documents.items() if kind == MESSAGE}
+        self._others = {place: value for place, value in documents.items() if place[0] != MESSAGE}
 
     def apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Put) and effect.kind == MESSAGE:
-                self._records[effect.key] = effect.value
-            elif isinstance(effect, Remove) and effect.kind == MESSAGE:
-                self._records.pop(effect.key, None)
+            match effect:
+                case Put(kind, key, value) if kind == MESSAGE:
+                    self._records[key] = value
+                case Put(kind, key, value):
+                    self._others[kind, key] = value
+                case Remove(kind, key):
+                    self._records.pop(key, None) if kind == MESSAGE else self._others.pop((kind, key), None)
 
     def forget(self, message_ids: Iterable[str]) -> None:
         """Drop messages whose effects could not be made durable."""
@@ -82,7 +87,7 @@ class Book:
     def _accepted_orders(self) -> Iterator[FlexOrder]:
         return (r.message for r in self._records.values() if r.accepted and isinstance(r.message, FlexOrder))
 
-    # --- for the desks ----------------------------------------------------------------------------------------------
+    # --- for the desks ----------------------------------------------------------------------------
 
     def record(self, message_id: str) -> Record | None:
         return self._records.get(message_id)

@@ -74,7 +74,7 @@ class MarketDesk:
     def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
         return None
 
-    # --- for subclasses ---------------------------------------------------------------------------------------------
+    # --- for subclasses ----------------------------------------------------------------------------
 
     def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
         """Problems beyond the standard's own rules, and details for the answer."""
@@ -101,7 +101,7 @@ class MarketDesk:
             self.book.forget(m.head.message_id for m in new)
             raise
 
-    # --- life -------------------------------------------------------------------------------------------------------
+    # --- life ----------------------------------------------------------------------------
 
     async def start(self) -> None:
         self._tasks.append(asyncio.create_task(self._run(), name=f"{type(self).__name__}.work"))

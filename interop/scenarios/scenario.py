@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodels import MarketCalendar
 from interop.aggregator.homes import Battery, Home, Pv
 
 __all__ = ["Scenario", "Series"]
@@ -53,6 +54,10 @@ class Scenario:
     notice: str
     added: tuple[str, ...]
     folder: Path
+
+    @property
+    def calendar(self) -> MarketCalendar:
+        return MarketCalendar(self.timezone)
 
     @property
     def pvs(self) -> list[Pv]:

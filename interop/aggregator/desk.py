@@ -1,0 +1,305 @@
+"""The aggregator at work: prognosis out, request in, offer out, order in, devices steered, metering out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from adapters.ports import Direction, Interpretation
+from datamodels import (
+    Dispatch,
+    DispatchStatus,
+    DispatchUpdate,
+    FlexOffer,
+    FlexOrder,
+    FlexRequest,
+    IspSeries,
+    Metering,
+    MeteringKind,
+    MeterProfile,
+    Problem,
+    Prognosis,
+    Quality,
+    Settlement,
+    Telemetry,
+    decode,
+)
+from interop.aggregator.meter import Meter
+from interop.aggregator.operate import Operation
+from interop.aggregator.planner import Planner
+from interop.aggregator.pricing import Pricing
+from interop.desk import DeskContext
+from interop.effects import Effect, Log, Put
+from interop.market.desk import MarketDesk
+from interop.market.ids import head
+from interop.market.settle import dispositions, metered, settle
+
+__all__ = ["AggregatorDesk", "build"]
+
+_METERED_AFTER = timedelta(minutes=45)
+_KW = Decimal("0.001")
+
+
+class AggregatorDesk(MarketDesk):
+    """Steers a portfolio at one congestion point and trades its flexibility with the grid operator.
+
+    Options (`[desk.options]`): `homes`, `history`, `tariffs` files (see `Planner`); `congestion_point`;
+    `prognosis_at` (local time on the day before at which the prognosis is sent); `margin_w` (kept from every bound);
+    `markup`, `eur_per_kwh`, `offer_options` (see `Pricing`).
+    """
+
+    def __init__(self, context: DeskContext, options: Mapping[str, Any]) -> None:
+        super().__init__(context)
+        self.congestion_point = str(options["congestion_point"])
+        self.prognosis_at = time.fromisoformat(str(options.get("prognosis_at", "10:00")))
+        pricing = Pricing(
+            markup=Decimal(str(options.get("markup", "0.2"))),
+            eur_per_kwh=Decimal(str(options.get("eur_per_kwh", "0.05"))),
+            options=int(options.get("offer_options", 2)),
+        )
+        paths = (Path(str(options[key])) for key in ("homes", "history", "tariffs"))
+        self.planner = Planner(*paths, context.terms.calendar, pricing)
+        self.meter = Meter()
+        self.operation = Operation(context, self.planner, self.meter)
+        self.margin_w = float(options.get("margin_w", 2000))
+
+    # --- the hub's calls ----------------------------------------------------------------------------------------------
+
+    def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
+        self.meter.add(samples)
+
+    def on_dispatch_update(self, update: DispatchUpdate, now: datetime) -> list[Effect]:
+        resource = update.dispatch.rpartition(":")[2]
+        if update.status is DispatchStatus.REJECTED:
+            self.operation.unavailable.add(resource)
+        elif update.status in (DispatchStatus.ACCEPTED, DispatchStatus.STARTED):
+            self.operation.unavailable.discard(resource)
+        return []
+
+    def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
+        message = interpretation.message
+        if not isinstance(message, Settlement):
+            return (), ()
+        own = self._own_settlement(message)
+        return (), dispositions(message, own) if own else ()
+
+    # --- what is due ----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self._remember()
+        await super().start()
+        self._tasks.append(asyncio.create_task(self.operation.run(), name="operation"))
+
+    async def work(self, now: datetime) -> None:
+        if self._prognosis() is None and self._due() <= now < self._day_span[1]:
+            await self._send_prognosis(now)
+        for request in self.book.messages(FlexRequest, direction=Direction.IN, accepted=True):
+            if request.expires > now and not self._said(request, "offer"):
+                await self._send_offer(request, now)
+        orders = self._orders()
+        if orders and self.book.document("dispatched", self._source(orders)) is None:
+            await self._dispatch(orders)
+        if now >= self._day_span[1] + _METERED_AFTER and self._prognosis() is not None:
+            await self._send_metering(now)
+
+    @property
+    def _day_span(self) -> tuple[datetime, datetime]:
+        return self.context.terms.calendar.day_span(self.planner.period)
+
+    def _due(self) -> datetime:
+        zone = self.context.terms.calendar.zone
+        return datetime.combine(self.planner.period - timedelta(days=1), self.prognosis_at, zone)
+
+    def _grid_operator(self) -> str:
+        point = self.context.terms.congestion_point(self.congestion_point)
+        if point is None:
+            raise ValueError(
+                f"[desk.options] congestion_point {self.congestion_point!r} is not among [[market.congestion_points]]"
+            )
+        return point.dso
+
+    async def _send_prognosis(self, now: datetime) -> None:
+        plan = await asyncio.to_thread(self.planner.baseline)
+        about = head(
+            self.context.domain, self._grid_operator(), now, "prognosis", self.congestion_point, self.planner.period
+        )
+        await self.say(Prognosis(about, self.congestion_point, 1, plan.net_w))
+        self._publish_day()
+
+    async def _send_offer(self, request: FlexRequest, now: datetime) -> None:
+        prognosis = self._prognosis()
+        if prognosis is None:
+            return
+        options = await asyncio.to_thread(self.planner.options, request, prognosis)
+        if not options:
+            if self.book.document("declined", request.head.message_id) is None:
+                note = Put("declined", request.head.message_id, True)
+                self.book.apply([note])
+                await self.context.do([note, Log("offer.none", {"request": request.head.message_id})])
+            return
+        asked = request.head
+        await self.say(
+            FlexOffer(
+                head=head(
+                    asked.recipient, asked.sender, now, "offer", asked.message_id, conversation=asked.conversation_id
+                ),
+                congestion_point=request.congestion_point,
+                expires=request.expires,
+                currency=self.context.terms.calendar.currency,
+                options=tuple(options),
+                request=asked.message_id,
+                contract=request.contract,
+                prognosis=prognosis.head.message_id,
+            )
+        )
+
+    async def _dispatch(self, orders: Sequence[FlexOrder]) -> None:
+        """Turn the day's orders into one dispatch per resource, in one transaction with the note that it was done."""
+        source = self._source(orders)
+        low, high = self._bounds(orders)
+        plan = await asyncio.to_thread(self.planner.within, low, high)
+        effects = self.operation.adopt(source, plan, low, high)
+        note = Put("dispatched", source, True)
+        self.book.apply([note])
+        await self.context.do([*effects, note, Log("order.dispatched", {"order": source, "resources": len(effects)})])
+        self._publish_day()
+
+    async def _send_metering(self, now: datetime) -> None:
+        for home in self.planner.homes:
+            about = head(
+                self.context.domain, self._grid_operator(), now, "metering", home.connection, self.planner.period
+            )
+            if self.book.record(about.message_id) is None:
+                await self.say(self._metering(about, home.connection))
+
+    # --- parts ----------------------------------------------------------------------------
+
+    def _metering(self, about: Any, connection: str) -> Metering:
+        """A connection's day: the sum of what its meters measured; gaps are filled by the plan and marked uncertain."""
+        calendar, period = self.context.terms.calendar, self.planner.period
+        total = IspSeries.of(calendar, period, [0] * calendar.isps(period))
+        quality = Quality.GOOD
+        for id in self._metered_at(connection):
+            measured = self.operation.power(id)
+            if not measured.is_complete:
+                quality = Quality.UNCERTAIN
+                measured = IspSeries(
+                    calendar,
+                    period,
+                    tuple(
+                        0
+                        if p is None and id in self.operation.offline()
+                        else self.operation.planned(id, k)
+                        if p is None
+                        else p
+                        for k, p in enumerate(measured.power_w)
+                    ),
+                )
+            total = total + measured
+        profile = MeterProfile(
+            MeteringKind.POWER, "kW", tuple((Decimal(p or 0) / 1000).quantize(_KW) for p in total.power_w)
+        )
+        return Metering(about, connection.replace("ean.", "E"), calendar, period, 1, (profile,), quality)
+
+    def _metered_at(self, connection: str) -> list[str]:
+        """Resources whose power counts at a connection: its own meter, and what stands beside that meter."""
+        behind = {"METER", "PV", "BATTERY"}
+        return [r.id for r in self.context.resources.values() if r.connection == connection and r.kind in behind]
+
+    def _bounds(self, orders: Sequence[FlexOrder]) -> tuple[list[float], list[float]]:
+        prognosis = self._prognosis()
+        assert prognosis is not None, "an order is accepted only where its prognosis is known"
+        point = self.context.terms.congestion_point(self.congestion_point)
+        limit = (
+            -float(point.export_limit_w) if point and point.export_limit_w is not None else float("-inf"),
+            float(point.import_limit_w) if point and point.import_limit_w is not None else float("inf"),
+        )
+        low, high = self.planner.bounds(prognosis, self._request(), orders, limit)
+        return [v + self.margin_w for v in low], [v - self.margin_w for v in high]
+
+    def _own_settlement(self, theirs: Settlement) -> Settlement | None:
+        meterings = self.book.messages(Metering, direction=Direction.OUT)
+        actual = metered(meterings)
+        prognosis = self._prognosis()
+        if actual is None or prognosis is None:
+            return None
+        known = {prognosis.head.message_id: prognosis}
+        return settle(theirs.head, self.planner.period, self._orders(), known, actual, self.context.terms)
+
+    def _source(self, orders: Sequence[FlexOrder]) -> str:
+        return orders[-1].order_reference
+
+    def _said(self, request: FlexRequest, word: str) -> bool:
+        about = request.head
+        known = head(about.recipient, about.sender, about.created, word, about.message_id)
+        return (
+            self.book.record(known.message_id) is not None
+            or self.book.document("declined", about.message_id) is not None
+        )
+
+    def _prognosis(self) -> Prognosis | None:
+        found = [
+            p for p in self.book.messages(Prognosis, direction=Direction.OUT) if p.power.period == self.planner.period
+        ]
+        return found[-1] if found else None
+
+    def _request(self) -> FlexRequest | None:
+        found = self.book.messages(FlexRequest, direction=Direction.IN, accepted=True)
+        return next((r for r in reversed(found) if r.period == self.planner.period), None)
+
+    def _orders(self) -> list[FlexOrder]:
+        found = self.book.messages(FlexOrder, direction=Direction.IN, accepted=True)
+        return [order for order in found if order.power.period == self.planner.period]
+
+    # --- after a restart ----------------------------------------------------------------------------
+
+    async def _remember(self) -> None:
+        """Take up telemetry of the day and what resources were told, from the store."""
+        begin, end = self._day_span
+        with contextlib.suppress(LookupError):
+            self.meter.add(await self.context.store.telemetry_between(begin, end))
+        orders = self._orders()
+        if not orders or self.book.document("dispatched", self._source(orders)) is None:
+            return
+        low, high = self._bounds(orders)
+        plan = await asyncio.to_thread(self.planner.within, low, high)
+        sent = [decode(d.value) for d in await self.context.store.documents("hub") if d.kind == "dispatch"]
+        self.operation.resume(self._source(orders), plan, low, high, [d for d in sent if isinstance(d, Dispatch)])
+        self._publish_day()
+
+    def _publish_day(self) -> None:
+        """What the dashboard draws as the day's frame."""
+        calendar, period = self.context.terms.calendar, self.planner.period
+        prognosis, request = self._prognosis(), self._request()
+        low, high = self._bounds(self._orders()) if prognosis else ([], [])
+        day = self.operation.day
+        self.context.feed.publish(
+            "day",
+            {
+                "period": period.isoformat(),
+                "timezone": calendar.tz,
+                "isp_minutes": calendar.isp / timedelta(minutes=1),
+                "starts": [start.isoformat() for start in calendar.starts(period)],
+                "congestion_point": self.congestion_point,
+                "limit_export_kw": [round((v - self.margin_w) / 1000, 3) for v in low],
+                "limit_import_kw": [round((v + self.margin_w) / 1000, 3) for v in high],
+                "forecast_kw": [round(v, 3) for v in self.planner.unmanaged_kw()],
+                "prognosis_kw": _kw(prognosis.power if prognosis else None),
+                "plan_kw": _kw(day.plan.net_w if day else None),
+                "requested": sorted(request.requested) if request else [],
+            },
+        )
+
+
+def build(options: Mapping[str, Any], context: DeskContext) -> AggregatorDesk:
+    """Desk factory named by the entry point `aggregator`."""
+    return AggregatorDesk(context, options)
+
+
+def _kw(series: IspSeries | None) -> list[float | None] | None:
+    return None if series is None else [None if p is None else round(p / 1000, 3) for p in series.power_w]

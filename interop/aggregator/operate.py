@@ -1,0 +1,375 @@
+"""The day itself: measure, compare, repair, steer, dispatch.
+
+Once an ISP the plan for the rest of the day is repaired with what was measured; a few times an ISP batteries and PV are
+corrected so that the mean power keeps its bounds. What each resource shall do is held in its `Schedule`; every change
+that matters becomes a new revision of its one dispatch, durable before it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from datamodels import Dispatch, DispatchKind, IspSeries, Quality, Quantity, Resource, ResourceKind, Telemetry
+from interop.aggregator.meter import Meter
+from interop.aggregator.planner import DayPlan, Measured, Planner
+from interop.aggregator.schedule import KIND_OF, Schedule
+from interop.aggregator.steer import Moment, PvNow, StoreNow, steer
+from interop.desk import DeskContext
+from interop.effects import Alarm, Effect, Instruct
+
+__all__ = ["Operation", "Reader"]
+
+_STEER_PER_ISP = 5
+_SLOWEST_STEER_S = 10.0
+_FASTEST_STEER_S = 0.15
+_REPAIR_AT = 0.3
+_STALE_ISPS = 3
+
+
+class Reader(Protocol):
+    """An adapter that can be asked for measurements at once (Modbus)."""
+
+    async def read_now(self, resource_ids: Sequence[str]) -> list[Telemetry]: ...
+
+
+@dataclass(slots=True)
+class Day:
+    """What holds for the day: the source of its dispatches, bounds on the net power (W), and the plan they gave."""
+
+    source: str
+    low_w: list[float]
+    high_w: list[float]
+    plan: DayPlan
+    schedules: dict[str, Schedule] = field(default_factory=dict)
+
+
+class Operation:
+    """Runs one local day at one congestion point."""
+
+    def __init__(self, context: DeskContext, planner: Planner, meter: Meter) -> None:
+        self.context = context
+        self.planner = planner
+        self.meter = meter
+        self.calendar = context.terms.calendar
+        self.day: Day | None = None
+        self.unavailable: set[str] = set()
+        self._repair: asyncio.Task[None] | None = None
+        self._repaired = 0
+        self._log = logging.getLogger("gridparley.operation")
+
+    # --- schedules ----------------------------------------------------------------------------
+
+    @property
+    def controlled(self) -> dict[str, Resource]:
+        return {id: r for id, r in self.context.resources.items() if r.kind in KIND_OF and r.binding is not None}
+
+    def adopt(self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float]) -> list[Effect]:
+        """Take up a plan for the day; the effects dispatch it, one dispatch per resource."""
+        starts = self.calendar.starts(self.planner.period)
+        self.day = Day(source, low_w, high_w, plan)
+        for id, resource in self.controlled.items():
+            self.day.schedules[id] = Schedule.of(
+                id, KIND_OF[resource.kind], source, self.calendar, starts, list(plan.targets_w[id])
+            )
+        return self._instruct(self.day.schedules, first=1)
+
+    def resume(
+        self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float], sent: Iterable[Dispatch]
+    ) -> None:
+        """Take up a day that was under way before a restart: what resources were told is what counts."""
+        self.adopt(source, plan, low_w, high_w)
+        assert self.day is not None
+        for dispatch in sent:
+            schedule = self.day.schedules.get(dispatch.resource)
+            if schedule is None or dispatch.source != source:
+                continue
+            schedule.sent = dispatch
+            for k, start in enumerate(schedule.starts):
+                told = dispatch.at(start)
+                if told is not None:
+                    schedule.targets_w[k] = told.value
+
+    def _instruct(self, ids: Iterable[str], first: int) -> list[Effect]:
+        assert self.day is not None
+        effects: list[Effect] = []
+        for id in ids:
+            schedule = self.day.schedules[id]
+            schedule.sent = schedule.dispatch(first)
+            effects.append(Instruct(schedule.sent))
+        return effects
+
+    # --- the day ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Operate until the day is over. Does nothing in ISPs for which no day was adopted."""
+        begin, end = self.calendar.day_span(self.planner.period)
+        await self.context.clock.sleep_until(begin)
+        last = 0
+        while (now := self.context.clock.now()) < end:
+            day, isp = self.calendar.locate(now)
+            if self.day is None or day != self.planner.period:
+                await asyncio.sleep(_FASTEST_STEER_S)
+                continue
+            if isp != last:
+                await self._boundary(isp)
+                last = isp
+            await self._steer(isp)
+            self._consider_repair(isp)
+            await self._pause(isp, end)
+        await self._boundary(len(self.calendar.starts(self.planner.period)) + 1)
+        if self._repair is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._repair
+
+    async def _pause(self, isp: int, end: datetime) -> None:
+        clock = self.context.clock
+        step = self.calendar.isp.total_seconds() / clock.rate / _STEER_PER_ISP
+        step = min(max(step, _FASTEST_STEER_S), _SLOWEST_STEER_S)
+        following = self.calendar.end(self.planner.period, isp)
+        wake = clock.now() + timedelta(seconds=step * clock.rate)
+        await clock.sleep_until(min(wake, following, end))
+
+    async def _boundary(self, isp: int) -> None:
+        """A new ISP begins: read every register at once, and show what the finished one brought."""
+        modbus = [id for id, r in self.context.resources.items() if r.binding and r.binding.adapter == "modbus"]
+        reader = self.context.adapters.get("modbus")
+        if modbus and reader is not None:
+            await reader.read_now(modbus)  # type: ignore[attr-defined]
+        self.publish(isp)
+
+    # --- repair ----------------------------------------------------------------------------
+
+    def _consider_repair(self, isp: int) -> None:
+        starts = self.calendar.starts(self.planner.period)
+        elapsed = (self.context.clock.now() - starts[isp - 1]) / self.calendar.isp
+        idle = self._repair is None or self._repair.done()
+        if idle and elapsed >= _REPAIR_AT and isp < len(starts) and self._repaired < isp:
+            self._repaired = isp
+            self._repair = asyncio.create_task(self._repair_from(isp + 1), name="operation.repair")
+
+    async def _repair_from(self, isp: int) -> None:
+        """Plan ISPs `isp`.. anew from what was measured, and tell the resources what changes."""
+        day = self.day
+        assert day is not None
+        try:
+            measured = self.measured(isp - 1)
+            plan = await asyncio.to_thread(self.planner.repair, isp, measured, day.plan, day.low_w, day.high_w)
+        except Exception:
+            self._log.exception("the plan could not be repaired; the last one stands")
+            return
+        day.plan = plan
+        changed: list[str] = []
+        for id, schedule in day.schedules.items():
+            schedule.targets_w[isp - 1 :] = plan.targets_w[id][isp - 1 :]
+            slow = self.context.resources[id].kind in (ResourceKind.EVSE, ResourceKind.HEAT_PUMP)
+            # Homes poll: what they are told arrives late, so they are told less often and about more.
+            if slow and (isp % 4 or not schedule.differs(isp + 1, 500)):
+                continue
+            if not slow and not schedule.differs(isp, self._deadband(id), horizon=1):
+                continue
+            changed.append(id)
+        if changed:
+            await self.context.do(self._instruct(changed, isp - 1))
+        self.context.feed.publish(
+            "plan", {"plan_kw": _kilowatts(plan.net_w.power_w), "isp": isp, "cost_eur": plan.cost_eur}
+        )
+
+    def measured(self, isp: int) -> Measured:
+        """What is known during ISP `isp` (1-based): stored energy, home and PV power so far, who does not answer."""
+        period, starts = self.planner.period, self.calendar.starts(self.planner.period)
+        spans = [(start, start + self.calendar.isp) for start in starts[: isp - 1]]
+        power = {id: [self.meter.mean_w(id, a, b) for a, b in spans] for id in self.context.resources}
+        limited = {
+            id: [self._was_limited(id, k) for k in range(len(spans))]
+            for id, r in self.context.resources.items()
+            if r.kind is ResourceKind.PV
+        }
+        stored = {
+            id: sample.value
+            for id, r in self.context.resources.items()
+            if r.kind is ResourceKind.BATTERY
+            and (sample := self.meter.latest(id, Quantity.STORED_ENERGY_WH)) is not None
+        }
+        elapsed = min((self.context.clock.now() - starts[isp - 1]) / self.calendar.isp, 1.0)
+        running = {
+            id: self.meter.value(id, Quantity.POWER_W)
+            for id, r in self.context.resources.items()
+            if r.kind in (ResourceKind.PV, ResourceKind.BATTERY)
+        }
+        return Measured(period, isp, elapsed, power, running, limited, stored, frozenset(self.offline()))
+
+    def _was_limited(self, id: str, k: int) -> bool:
+        """Whether a PV plant was told to produce less than its rating in ISP k (0-based)."""
+        assert self.day is not None
+        return self.day.schedules[id].targets_w[k] < -self.context.resources[id].p_min_w
+
+    def offline(self) -> set[str]:
+        """Resources that do not answer, or whose owner opted out."""
+        silent = {
+            id
+            for id in self.context.resources
+            if (sample := self.meter.latest(id, Quantity.ONLINE)) is not None and not sample.value
+        }
+        return silent | self.unavailable
+
+    # --- steering ----------------------------------------------------------------------------
+
+    async def _steer(self, isp: int) -> None:
+        day = self.day
+        assert day is not None
+        now = self.context.clock.now()
+        start = self.calendar.start(self.planner.period, isp)
+        elapsed = min(max((now - start) / self.calendar.isp, 0.0), 1.0)
+        offline = self.offline()
+        homes_w = self._homes_w(isp)
+        batteries = [self._store(id, isp, elapsed) for id in self._of_kind(ResourceKind.BATTERY) if id not in offline]
+        pvs = [self._pv(id, isp) for id in self._of_kind(ResourceKind.PV) if id not in offline]
+        lost = -sum(self._potential(id, isp) for id in self._of_kind(ResourceKind.PV) if id in offline)
+        moment = Moment(
+            elapsed=elapsed,
+            done_w=self._done_w(isp, start, now, homes_w),
+            uncontrolled_w=homes_w + lost,
+            low_w=day.low_w[isp - 1],
+            high_w=day.high_w[isp - 1],
+        )
+        corrections = steer(moment, batteries, pvs)
+        changed = []
+        for id, value in (*corrections.battery_w.items(), *corrections.pv_limit_w.items()):
+            schedule = day.schedules[id]
+            if abs(value - self._told(schedule, isp)) > self._deadband(id):
+                schedule.targets_w[isp - 1] = round(value)
+                changed.append(id)
+        if changed:
+            await self.context.do(self._instruct(changed, isp))
+        self._publish_live(isp, moment, homes_w)
+
+    def _told(self, schedule: Schedule, isp: int) -> int:
+        told = schedule.sent.at(schedule.starts[isp - 1]) if schedule.sent else None
+        return told.value if told else schedule.targets_w[isp - 1]
+
+    def _deadband(self, id: str) -> float:
+        resource = self.context.resources[id]
+        return max(200.0, 0.01 * max(abs(resource.p_min_w), abs(resource.p_max_w)))
+
+    def _of_kind(self, kind: ResourceKind) -> list[str]:
+        return [id for id, r in self.context.resources.items() if r.kind is kind]
+
+    def _store(self, id: str, isp: int, elapsed: float) -> StoreNow:
+        """A battery's room for the rest of the ISP, from its rating and its stored energy."""
+        assert self.day is not None
+        resource = self.context.resources[id]
+        rest_h = max(1.0 - elapsed, 0.2) * self.calendar.isp_hours
+        efficiency = self.planner.efficiency[id]
+        stored = self.meter.value(id, Quantity.STORED_ENERGY_WH, resource.capacity_wh / 2)
+        charge = min(resource.p_max_w, (resource.capacity_wh - stored) / (efficiency * rest_h))
+        discharge = min(-resource.p_min_w, stored * efficiency / rest_h)
+        plan = self.day.plan.targets_w[id][isp - 1]
+        return StoreNow(id, min(max(plan, -discharge), charge), -discharge, charge)
+
+    def _pv(self, id: str, isp: int) -> PvNow:
+        assert self.day is not None
+        return PvNow(id, self._potential(id, isp), float(self.day.plan.targets_w[id][isp - 1]))
+
+    def _potential(self, id: str, isp: int) -> float:
+        """What a plant could produce now, W >= 0: what it does produce, unless it was told to produce less."""
+        assert self.day is not None
+        sample = self.meter.latest(id, Quantity.POWER_W)
+        start = self.calendar.start(self.planner.period, isp)
+        expected = self.planner.pv_now(id, isp)
+        if sample is None or sample.at < start - self.calendar.isp:
+            return expected
+        produced = max(-sample.value, 0.0)
+        told = self._told(self.day.schedules[id], isp)
+        return max(produced, expected) if produced > 0.97 * told else produced
+
+    def _homes_w(self, isp: int) -> float:
+        """All homes now: the plan's figure, moved by how far the last measured ISP was off."""
+        assert self.day is not None
+        planned = self.day.plan.homes_w
+        starts = self.calendar.starts(self.planner.period)
+        for k in range(isp - 2, max(isp - 2 - _STALE_ISPS, -1), -1):
+            values = [self.meter.mean_w(id, starts[k], starts[k] + self.calendar.isp) for id in self.planner.meters]
+            known = [v for v in values if v is not None]
+            if len(known) == len(values):
+                return planned[isp - 1] + sum(known) - planned[k]
+        return planned[isp - 1]
+
+    def _done_w(self, isp: int, start: datetime, now: datetime, homes_w: float) -> float:
+        """Mean net power since the ISP began; homes by estimate, they report when it is over."""
+        total = homes_w
+        for id in (*self._of_kind(ResourceKind.PV), *self._of_kind(ResourceKind.BATTERY)):
+            sample = self.meter.latest(id, Quantity.POWER_W)
+            until = min(sample.at, now) if sample else now
+            mean = self.meter.mean_w(id, start, until) if until > start else None
+            total += mean if mean is not None else (sample.value if sample else 0.0)
+        return total
+
+    # --- metering and what people see ----------------------------------------------------------------------------
+
+    def power(self, id: str) -> IspSeries:
+        """Measured mean power of a resource per ISP; unaddressed where nothing was measured."""
+        period = self.planner.period
+        values = [self.meter.mean_w(id, s, s + self.calendar.isp) for s in self.calendar.starts(period)]
+        return IspSeries(self.calendar, period, tuple(None if v is None else round(v) for v in values))
+
+    def planned(self, id: str, k: int) -> int:
+        """What a resource was to do in ISP k (0-based), 0 where nothing was planned."""
+        schedule = self.day.schedules.get(id) if self.day else None
+        return schedule.targets_w[k] if schedule and schedule.kind is DispatchKind.SETPOINT else 0
+
+    def publish(self, isp: int) -> None:
+        """Publish final values of every finished ISP, by kind of resource, kW."""
+        sums: dict[str, list[float | None]] = {}
+        groups = {
+            "pv_kw": self._of_kind(ResourceKind.PV),
+            "battery_kw": self._of_kind(ResourceKind.BATTERY),
+            "homes_kw": list(self.planner.meters),
+        }
+        count = self.calendar.isps(self.planner.period)
+        for name, ids in groups.items():
+            series = [self.power(id) for id in ids]
+            sums[name] = [
+                None
+                if k >= isp - 1 or any(s.power_w[k] is None for s in series)
+                else round(sum(s.power_w[k] or 0 for s in series) / 1000, 3)
+                for k in range(count)
+            ]
+        sums["net_kw"] = [
+            None if None in row else round(sum(v for v in row if v is not None), 3)
+            for row in zip(*(sums[name] for name in groups), strict=True)
+        ]
+        self.context.feed.publish("actuals", sums)
+
+    def _publish_live(self, isp: int, moment: Moment, homes_w: float) -> None:
+        pv = sum(self.meter.value(id, Quantity.POWER_W) for id in self._of_kind(ResourceKind.PV))
+        battery = sum(self.meter.value(id, Quantity.POWER_W) for id in self._of_kind(ResourceKind.BATTERY))
+        self.context.feed.publish(
+            "actual",
+            {
+                "isp": isp,
+                "net_kw": round((pv + battery + homes_w) / 1000, 3),
+                "mean_kw": round(moment.done_w / 1000, 3),
+                "pv_kw": round(pv / 1000, 3),
+                "battery_kw": round(battery / 1000, 3),
+                "homes_kw": round(homes_w / 1000, 3),
+                "live": True,
+            },
+        )
+
+    def note_offline(self, samples: Sequence[Telemetry]) -> list[Effect]:
+        """Alarms for resources that just went silent."""
+        return [
+            Alarm("resource.offline", s.resource, "does not answer; the plan is repaired without it")
+            for s in samples
+            if s.quantity is Quantity.ONLINE and not s.value and s.quality is not Quality.BAD
+        ]
+
+
+def _kilowatts(power_w: Sequence[int | None]) -> list[float | None]:
+    return [None if p is None else round(p / 1000, 3) for p in power_w]

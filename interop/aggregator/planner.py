@@ -1,0 +1,275 @@
+"""The aggregator's thinking: from history and homes to a forecast, a plan, offers, and a repaired plan.
+
+Synchronous and free of I/O after construction; the desk calls it outside the event loop. Everything is derived from
+files and arguments, so a restart thinks the same again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import optimiser
+from datamodels import FlexOrder, FlexRequest, IspSeries, MarketCalendar, OfferOption, Prognosis
+from interop.aggregator.forecast import Forecast, forecast_day, nowcast
+from interop.aggregator.homes import Charger, Home, Unit, read_homes, units
+from interop.aggregator.pricing import Pricing
+from optimiser import Limits, Plan, Portfolio, Tariffs
+
+__all__ = ["DayPlan", "Measured", "Planner"]
+
+Floats = NDArray[np.float64]
+D = TypeVar("D")
+_EARLY_EUR_PER_KWH = 1e-4
+"""Breaks ties between equally cheap plans in favour of the earlier one, as a storage system would."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayPlan:
+    """A plan in the edge's units: net power of all homes together, W targets per resource and ISP, homes' own W."""
+
+    net_w: IspSeries
+    targets_w: Mapping[str, Sequence[int]]
+    homes_w: Sequence[float]
+    cost_eur: float
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known during ISP `isp` (1-based), a share `elapsed` of which is over.
+
+    Attributes:
+        power_w: per resource, mean W of each finished ISP, None where nothing was measured.
+        running_w: latest W of PV and batteries.
+        limited: per PV plant and finished ISP, whether it was told to produce less than it might have.
+        stored_wh: per battery.
+        offline: resources that cannot be steered now.
+    """
+
+    period: date
+    isp: int
+    elapsed: float
+    power_w: Mapping[str, Sequence[float | None]]
+    running_w: Mapping[str, float]
+    limited: Mapping[str, Sequence[bool]]
+    stored_wh: Mapping[str, float]
+    offline: frozenset[str]
+
+
+class Planner:
+    """Plans the day after the history ends.
+
+    Args:
+        homes: file written by `write_homes`.
+        history: npz with `start` (ISO UTC) and rows of 15 minutes x columns: `load_kw`, `pv_kw` (both >= 0).
+        tariffs: JSON with `buy_eur_per_kwh` and `sell_eur_per_kwh`, one value per ISP of the day.
+    """
+
+    def __init__(self, homes: Path, history: Path, tariffs: Path, calendar: MarketCalendar, pricing: Pricing) -> None:
+        self.homes: tuple[Home, ...] = read_homes(homes)
+        self.calendar = calendar
+        self.pricing = pricing
+        self._units: list[Unit] = list(units(self.homes))
+        with np.load(history) as data:
+            start = datetime.fromisoformat(str(data["start"]))
+            load, pv = (np.asarray(data[key], dtype=np.float64) for key in ("load_kw", "pv_kw"))
+        self.period, _ = calendar.locate(start + len(load) * timedelta(minutes=15))
+        self.forecast: Forecast = forecast_day(load, pv)
+        self._now = self.forecast
+        prices = json.loads(tariffs.read_text(encoding="utf-8"))
+        shape = (len(self._units), self.isps)
+        self._tariffs = Tariffs(
+            *(np.broadcast_to(np.asarray(prices[key], float), shape) for key in ("buy_eur_per_kwh", "sell_eur_per_kwh"))
+        )
+        self.meters = [home.id for home in self.homes]
+        self.efficiency = {b.id: b.efficiency for home in self.homes for b in home.batteries}
+        self._baseline: DayPlan | None = None
+
+    @property
+    def isps(self) -> int:
+        return self.calendar.isps(self.period)
+
+    # --- plan and validate ----------------------------------------------------------------------------
+
+    def baseline(self) -> DayPlan:
+        """What the homes would do by themselves at least cost: the prognosis."""
+        if self._baseline is None:
+            self._baseline = self._edge(
+                optimiser.plan(
+                    self._portfolio(self.forecast),
+                    Limits.none(1, self.isps),
+                    self._tariffs,
+                    time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
+                )
+            )
+        return self._baseline
+
+    def options(self, request: FlexRequest, prognosis: Prognosis) -> list[OfferOption]:
+        """Priced options for a request, the fullest first; empty where nothing can be done for it."""
+        wanted = optimiser.edge.request_of(request, prognosis.power)
+        priced = optimiser.offers(
+            self._portfolio(self.forecast), self._tariffs, self.baseline().plan, wanted, k=self.pricing.options
+        )
+        return self.pricing.offer_options(priced, self.calendar, self.period)
+
+    def within(self, low_w: Sequence[float], high_w: Sequence[float]) -> DayPlan:
+        """The cheapest plan whose net power keeps the bounds (W per ISP)."""
+        return self._edge(
+            optimiser.plan(
+                self._portfolio(self.forecast),
+                _limits(low_w, high_w),
+                self._tariffs,
+                time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
+            )
+        )
+
+    def bounds(
+        self,
+        prognosis: Prognosis,
+        request: FlexRequest | None,
+        orders: Sequence[FlexOrder],
+        limit_w: tuple[float, float],
+    ) -> tuple[list[float], list[float]]:
+        """Lowest and highest net power (W) per ISP that the day's agreements leave.
+
+        An order moves the prognosis: at least as far as ordered, in its direction. Where nothing was ordered, what the
+        request called available is room that must not be exceeded; without a request the congestion point's own
+        limits (`limit_w`, low and high) hold.
+        """
+        low, high = [limit_w[0]] * self.isps, [limit_w[1]] * self.isps
+        for isp, power in prognosis.power:
+            room = request.bounds(isp) if request else None
+            if room is not None:
+                low[isp - 1], high[isp - 1] = power + min(room.min_power_w, 0), power + max(room.max_power_w, 0)
+            ordered = sum(order.power.at(isp) or 0 for order in orders)
+            if ordered > 0:
+                low[isp - 1] = max(low[isp - 1], power + ordered)
+            elif ordered < 0:
+                high[isp - 1] = min(high[isp - 1], power + ordered)
+        return low, high
+
+    # --- operate ----------------------------------------------------------------------------
+
+    def pv_now(self, id: str, isp: int) -> float:
+        """What a PV plant is expected to be able to produce in an ISP, by the latest forecast, W >= 0."""
+        return float(self._now.pv_kw[isp - 1, self._pv_series[id]] * 1000)
+
+    def repair(
+        self, isp: int, measured: Measured, last: DayPlan, low_w: Sequence[float], high_w: Sequence[float]
+    ) -> DayPlan:
+        """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them."""
+        self._now = nowcast(self.forecast, measured, self.homes)
+        portfolio = self._portfolio(self._now)
+        state, unavailable = self._state(isp, measured, last)
+        plan = optimiser.replan(
+            portfolio,
+            _limits(low_w, high_w),
+            self._tariffs,
+            now=isp - 1,
+            state=state,
+            earlier=last.plan,
+            time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
+        )
+        return self._edge(plan)
+
+    # --- between the worlds ----------------------------------------------------------------------------
+
+    @property
+    def _pv_series(self) -> dict[str, int]:
+        return {pv.id: pv.series for home in self.homes for pv in home.pvs}
+
+    def _portfolio(self, forecast: Forecast) -> Portfolio:
+        """The optimiser's arrays: one row per unit, kW and kWh."""
+        hours, isps, rows = self.calendar.isp_hours, self.isps, self._units
+        zero = np.zeros(isps)
+        load = np.array([forecast.load_kw[:, u.home.load] if u.first else zero for u in rows])
+        ev_max, ev_low, ev_high = (np.zeros((len(rows), isps)) for _ in range(3))
+        for n, unit in enumerate(rows):
+            if unit.charger:
+                ev_max[n], ev_low[n], ev_high[n] = _charging(unit.charger, isps, hours)
+        pumps = [u.heat_pump for u in rows]
+        demand = np.array([forecast.load_kw[:, p.load] if p else zero for p in pumps])
+        buffer = np.array([p.buffer_wh / 1000 if p else 0.0 for p in pumps])
+        least = np.repeat(-buffer[:, None], isps, axis=1)
+        least[:, -1] = 0.0
+        batteries = [u.battery for u in rows]
+        return Portfolio.of(
+            hours,
+            load,
+            pv_kw=np.array([forecast.pv_kw[:, u.pv.series] if u.pv else zero for u in rows]),
+            bat_charge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
+            bat_discharge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
+            bat_capacity_kwh=_each(batteries, lambda b: b.capacity_wh / 1000),
+            bat_initial_kwh=_each(batteries, lambda b: b.initial_wh / 1000),
+            bat_final_min_kwh=_each(batteries, lambda b: b.final_min_wh / 1000),
+            bat_efficiency=_each(batteries, lambda b: b.efficiency, 1.0),
+            bat_wear_eur_per_kwh=_each(batteries, lambda b: b.wear_eur_per_kwh),
+            ev_max_kw=ev_max,
+            ev_energy_min_kwh=ev_low,
+            ev_energy_max_kwh=ev_high,
+            hp_max_kw=_each(pumps, lambda p: p.p_max_w / 1000),
+            th_b=np.full((len(rows), isps), hours),
+            th_w=-hours * demand,
+            th_min=least,
+            th_max=np.repeat(buffer[:, None], isps, axis=1),
+        )
+
+    def unmanaged_kw(self) -> list[float]:
+        """Forecast net power (T,) of all homes if nobody steered anything."""
+        net = self.forecast.load_kw.sum(axis=1) - self.forecast.pv_kw.sum(axis=1)
+        return [float(v) for v in net]
+
+    def _edge(self, plan: Plan) -> DayPlan:
+        """A plan in W per resource. A PV plant is limited only where the plan uses less than there is."""
+        targets: dict[str, Sequence[int]] = {}
+        available = self._portfolio(self._now).pv_kw
+        for n, unit in enumerate(self._units):
+            if unit.battery:
+                targets[unit.battery.id] = _whole(plan.battery_kw[n])
+            if unit.charger:
+                targets[unit.charger.id] = _whole(plan.ev_kw[n])
+            if unit.heat_pump:
+                targets[unit.heat_pump.id] = _whole(plan.hp_kw[n])
+            if unit.pv:
+                curtailed = plan.pv_kw[n] < available[n] - 0.05
+                targets[unit.pv.id] = _whole(np.where(curtailed, plan.pv_kw[n], unit.pv.p_max_w / 1000))
+        homes = (plan.load_kw + plan.ev_kw + plan.hp_kw).sum(axis=0) * 1000
+        net = IspSeries.of(self.calendar, self.period, plan.group_kw[0] * 1000)
+        return DayPlan(net, targets, [float(v) for v in homes], plan.energy_cost_eur, plan)
+
+
+def _limits(low_w: Sequence[float], high_w: Sequence[float]) -> Limits:
+    return Limits(np.array([low_w]) / 1000, np.array([high_w]) / 1000)
+
+
+def _whole(kilowatts: Floats) -> list[int]:
+    return [round(float(v) * 1000) for v in kilowatts]
+
+
+def _each(devices: Sequence[D | None], value: Callable[[D], float], absent: float = 0.0) -> Floats:
+    """One value per unit, `absent` where it has no such device."""
+    return np.array([absent if device is None else value(device) for device in devices])
+
+
+def _charging(charger: Charger, isps: int, hours: float) -> tuple[Floats, Floats, Floats]:
+    """Power available (T,) kW, and floor and ceiling (T,) kWh of the energy charged since the day began.
+
+    The ceiling lies 2 % and 0.05 kWh above the need, so that a floor met to the last digit is not a contradiction.
+    """
+    power, floor, ceiling = (np.zeros(isps) for _ in range(3))
+    done = 0.0
+    for stay in charger.stays:
+        power[stay.first - 1 : stay.last] = charger.p_max_w / 1000
+        need = stay.energy_wh / 1000
+        ceiling[stay.first - 1 :] = done + need * 1.02 + 0.05
+        floor[stay.last - 1 :] = done + min(need, (stay.last - stay.first + 1) * hours * charger.p_max_w / 1000)
+        done += need
+    return power, floor, ceiling

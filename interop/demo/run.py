@@ -1,0 +1,231 @@
+"""One run of the demo: lay out, start everybody, trade, live through the day, settle, judge.
+
+Every counterpart is a process of its own and is spoken to over a socket. This module only starts and stops them, sets
+the shared clock, and watches; all decisions are taken by the two servers and the homes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+from adapters.clock import Anchor, FileClock
+from interop.demo.judge import Verdict, verdict
+from interop.demo.processes import Fleet
+from interop.demo.world import Device, World
+
+__all__ = ["Demo", "DemoFailed", "Options", "Watcher"]
+
+_START_S, _TRADE_S, _SETTLE_S = 60.0, 60.0, 45.0
+_LEAD_S = 3.0
+"""Wall seconds between the end of trade and midnight, in which homes learn what they are asked."""
+
+
+class DemoFailed(RuntimeError):
+    """The run could not be brought to its end; the text says at which step and where to look."""
+
+
+class Watcher(Protocol):
+    """Who is told how far the run is."""
+
+    def phase(self, name: str, text: str) -> None: ...
+
+    def progress(self, isp: int, of: int, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`isp_seconds` is how long a quarter-hour lasts; `drop_out` names the battery that dies half way ("" none)."""
+
+    isp_seconds: float = 1.0
+    drop_out: str = "battery-2"
+    drop_out_isp: int = 49
+
+
+@dataclass(slots=True)
+class Demo:
+    world: World
+    options: Options
+    watcher: Watcher
+    fleet: Fleet = field(init=False)
+    _http: aiohttp.ClientSession | None = None
+
+    def __post_init__(self) -> None:
+        self.fleet = Fleet(self.world.folder / "logs")
+
+    async def run(self) -> Verdict:
+        """Play the whole scenario.
+
+        Raises:
+            DemoFailed, ProcessFailed: a step did not come to its end.
+        """
+        began = time.monotonic()
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        await self._start()
+        await self._trade()
+        await self._day()
+        await self._settle()
+        status = await self._get("agr", "/api/v1/demo")
+        result = verdict(self.world, status["messages"], status["devices"], time.monotonic() - began)
+        await self._post_result(result)
+        return result
+
+    async def close(self) -> None:
+        """End every process."""
+        if self._http is not None:
+            await self._http.close()
+        await self.fleet.stop()
+
+    # --- steps ----------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        world, fleet = self.world, self.fleet
+        self.watcher.phase("start", "13 SunSpec devices, 13 homes with openleadr's VEN, a grid operator, an aggregator")
+        world.lay_out()
+        # Ten minutes before trade opens: everybody gets ready in peace.
+        Anchor(time.time(), world.trade_start - timedelta(minutes=10), 1.0).write(world.clock)
+        addresses = await self._start_devices(world.devices())
+        world.configure(addresses)
+        for party in ("dso", "agr"):
+            await fleet.start(party, "interop.cli", "serve", str(world.folder / f"{party}.toml"))
+        await self._until("both servers answer", self._both_ready, _START_S)
+        vtn = f"http://127.0.0.1:{world.ports.vtn}/OpenADR2/Simple/2.0b"
+        for home in world.scenario.homes:
+            profile, log = world.folder / "homes" / f"{home.id}.json", world.folder / "logs" / f"{home.id}.truth.jsonl"
+            await fleet.start(
+                home.id,
+                *("interop.demo.home", "--profile", str(profile), "--vtn", vtn),
+                *("--clock", str(world.clock), "--log", str(log)),
+            )
+        await self._until("all devices and homes are connected", self._all_connected, _START_S)
+
+    async def _start_devices(self, devices: list[Device]) -> dict[str, str]:
+        """Batteries are processes of their own, so that one can die; PV plants share two."""
+        plants = [d for d in devices if d.kind == "pv"]
+        groups = {d.id: [d] for d in devices if d.kind == "battery"}
+        groups |= {"pv-east": plants[: len(plants) // 2], "pv-west": plants[len(plants) // 2 :]}
+        for name, members in groups.items():
+            await self._start_group(name, members)
+        addresses: dict[str, str] = {}
+        for name in groups:
+            addresses |= await self.fleet.json_line(name, "listening", _START_S)
+        return addresses
+
+    async def _start_group(self, name: str, members: list[Device]) -> None:
+        folder = self.world.folder
+        listing = folder / "devices" / f"{name}.list.json"
+        entries = [
+            {
+                "id": device.id,
+                "kind": device.kind,
+                "variant": device.variant,
+                "listen": "127.0.0.1:0",
+                "profile": device.profile,
+                "log": str(folder / "logs" / f"{device.id}.truth.jsonl"),
+            }
+            for device in members
+        ]
+        listing.write_text(json.dumps(entries), encoding="utf-8")
+        await self.fleet.start(
+            name, "adapters.modbus.simulator", "--devices", str(listing), "--clock", str(self.world.clock)
+        )
+
+    async def _trade(self) -> None:
+        self.watcher.phase("trade", "forecast, D-Prognosis, power flow, FlexRequest, FlexOffer, FlexOrder")
+        Anchor(time.time(), self.world.trade_start, 1.0).write(self.world.clock)
+        await self._until("an order is placed, accepted and dispatched", self._dispatched, _TRADE_S)
+
+    async def _day(self) -> None:
+        """Let the day run: one ISP per `isp_seconds`, ISPs begin on whole seconds of the wall clock."""
+        world, seconds = self.world, self.options.isp_seconds
+        rate = world.scenario.calendar.isp.total_seconds() / seconds
+        midnight = float(int(time.time() + _LEAD_S) + 1)
+        Anchor(midnight, world.day_start, rate).write(world.clock)
+        clock = FileClock(world.clock)
+        isps = world.scenario.calendar.isps(world.scenario.period)
+        self.watcher.phase("day", f"20 May 2016, {isps} quarter-hours, one every {seconds:g} s")
+        for isp in range(1, isps + 1):
+            await clock.sleep_until(world.scenario.calendar.start(world.scenario.period, isp))
+            if isp == self.options.drop_out_isp and self.options.drop_out:
+                await self.fleet.kill(self.options.drop_out)
+                self.watcher.phase("day", f"{self.options.drop_out} has dropped out; the plan is repaired without it")
+            self.fleet.check()
+            self.watcher.progress(isp - 1, isps, await self._net())
+        await clock.sleep_until(world.day_end)
+        self.watcher.progress(isps, isps, "the day is over")
+
+    async def _settle(self) -> None:
+        self.watcher.phase("settlement", "metering per connection, settlement, the aggregator's answer")
+        await self._until("the settlement is answered", self._settled, _SETTLE_S)
+
+    # --- what is waited for ----------------------------------------------------------------------------
+
+    async def _both_ready(self) -> bool:
+        return all([await self._ready(party) for party in ("agr", "dso")])
+
+    async def _ready(self, party: str) -> bool:
+        assert self._http is not None
+        async with self._http.get(self._url(party, "/readyz")) as response:
+            return response.status == 200
+
+    async def _all_connected(self) -> bool:
+        status = await self._get("agr", "/api/v1/demo")
+        devices = status["devices"]
+        wanted = {"modbus": len(self.world.devices()), "openadr2": len(self.world.scenario.homes)}
+        return all(devices.get(name, 0) >= count for name, count in wanted.items())
+
+    async def _dispatched(self) -> bool:
+        return bool((await self._get("agr", "/api/v1/demo"))["dispatched"])
+
+    async def _settled(self) -> bool:
+        return bool((await self._get("dso", "/api/v1/demo"))["settled"])
+
+    async def _net(self) -> str:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            net = (await self._get("agr", "/api/v1/demo"))["net_kw"]
+            return "" if net is None else f"net {net:+.0f} kW"
+        return ""
+
+    # --- plumbing ----------------------------------------------------------------------------
+
+    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while True:
+            self.fleet.check()
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                if await condition():
+                    return
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"after {within_s:.0f} s it is not so that {what}; logs: {self.world.folder / 'logs'}")
+            await asyncio.sleep(0.1)
+
+    def _url(self, party: str, path: str) -> str:
+        port = self.world.ports.agr_http if party == "agr" else self.world.ports.dso_http
+        return f"http://127.0.0.1:{port}{path}"
+
+    async def _get(self, party: str, path: str) -> Any:
+        assert self._http is not None
+        async with self._http.get(self._url(party, path)) as response:
+            response.raise_for_status()
+            return await response.json()
+
+    async def _post_result(self, result: Verdict) -> None:
+        """Show the result on the dashboard."""
+        assert self._http is not None
+        body = {"result": result.result, "failures": list(result.failures)}
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            await self._http.post(self._url("agr", "/api/v1/demo/result"), json=body)
+
+
+def default_folder() -> Path:
+    """Where a run is kept: `run/demo-<time>` below the working directory."""
+    return Path("run") / time.strftime("demo-%Y%m%d-%H%M%S")
