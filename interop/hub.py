@@ -114,6 +114,7 @@ class Hub:
         self._wall = wall
         self._messengers = messengers
         self._participants = participants
+        self.last_heard: dict[str, datetime] = {}
         self._states: dict[str, AdapterState] = {}
         self._one_at_a_time = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -241,6 +242,7 @@ class Hub:
         if self.relay.heard_from(received.peer):
             await self.store.hasten(received.peer, self._wall())
             self.relay.wake()
+        self.last_heard[received.peer] = entry.received_at
         what = "messages" if committed.receipt is ReceiptStatus.NEW else str(committed.receipt)
         self._warn(self.warning.count(received.peer, what))
         return Receipt(committed.receipt)

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from datamodels import Participant, ParticipantKey, ParticipantStatus, decode, encode
+from datamodels import Participant, ParticipantStatus, decode, encode
 from interop.feed import Feed
 from interop.store import Batch, Document, Event, StorePort
 
-__all__ = ["Peers", "key_text", "parse_key"]
+__all__ = ["Peers"]
 
 _SPACE, _KIND = "hub", "peer"
-
-
-def parse_key(text: str) -> ParticipantKey:
-    """A public key as people exchange it: `cs1.` + base64 of 64 bytes (signing key, box key), or base64 of 32 bytes.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    text = text.strip()
-    prefixed = text.startswith("cs1.")
-    try:
-        raw = base64.b64decode(text.removeprefix("cs1."), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"the key is not base64: {error}") from error
-    if len(raw) not in ((32, 64) if prefixed else (32,)):
-        raise ValueError(f"the key has {len(raw)} bytes; expected base64 of 32 bytes, or 'cs1.' and base64 of 64")
-    return ParticipantKey(raw[:32])
-
-
-def key_text(key: ParticipantKey) -> str:
-    return base64.b64encode(key.public_key).decode("ascii")
 
 
 class Peers(Mapping[str, Participant]):

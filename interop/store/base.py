@@ -331,10 +331,14 @@ class StorePort(Protocol):
     async def hasten(self, peer: str, wall: float) -> None:
         """Bring the pending messages to a peer forward to `wall`."""
 
-    async def documents(self, space: str, kind: str | None = None) -> list[Document]: ...
+    async def documents(self, space: str, kind: str | None = None) -> list[Document]:
+        """Documents in the order in which each first came."""
 
     async def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
         """Events with seq > `after`, in order, optionally of some kinds only."""
+
+    async def latest_events(self, limit: int = 100, kinds: Sequence[str] = ()) -> list[EventRow]:
+        """The most recent events, in order, optionally of some kinds only."""
 
     async def messages(
         self, conversation: str | None = None, peer: str | None = None, limit: int = 200

@@ -87,18 +87,21 @@ class Reader:
         query, values = "SELECT space, kind, key, value FROM documents WHERE space = ?", [space]
         if kind is not None:
             query, values = query + " AND kind = ?", [space, kind]
-        return [Document(s, k, key, json.loads(v)) for s, k, key, v in self._main.execute(query, values)]
+        rows = self._main.execute(query + " ORDER BY rowid", values)
+        return [Document(s, k, key, json.loads(v)) for s, k, key, v in rows]
 
     def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
+        return self._events("ORDER BY seq LIMIT ?", after, limit, kinds)
+
+    def latest_events(self, limit: int = 100, kinds: Sequence[str] = ()) -> list[EventRow]:
+        return self._events("ORDER BY seq DESC LIMIT ?", 0, limit, kinds)[::-1]
+
+    def _events(self, order: str, after: int, limit: int, kinds: Sequence[str]) -> list[EventRow]:
         query = "SELECT seq, at, kind, data, prev_hash, hash FROM events WHERE seq > ?"
         if kinds:
             query += f" AND kind IN ({', '.join('?' * len(kinds))})"
-        rows = self._main.execute(query + " ORDER BY seq LIMIT ?", (after, *kinds, limit))
+        rows = self._main.execute(f"{query} {order}", (after, *kinds, limit))
         return [EventRow(s, instant(at), k, json.loads(d), p, h) for s, at, k, d, p, h in rows]
-
-    def last_event(self) -> int:
-        """Number of the newest event, 0 when there is none."""
-        return int(self._main.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0])
 
     def messages(self, conversation: str | None = None, peer: str | None = None, limit: int = 200) -> list[MessageRow]:
         conditions = {"conversation_id = :conversation": conversation, "peer = :peer": peer}

@@ -124,8 +124,8 @@ class Store:
     async def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
         return await self._read(lambda r: r.events(after, limit, kinds))
 
-    async def last_event(self) -> int:
-        return await self._read(lambda r: r.last_event())
+    async def latest_events(self, limit: int = 100, kinds: Sequence[str] = ()) -> list[EventRow]:
+        return await self._read(lambda r: r.latest_events(limit, kinds))
 
     async def messages(
         self, conversation: str | None = None, peer: str | None = None, limit: int = 200
@@ -302,7 +302,7 @@ def _document(connection: sqlite3.Connection, document: Document) -> None:
         )
     else:
         connection.execute(
-            "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
+            "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             (document.space, document.kind, document.key, _text(document.value)),
         )
 

@@ -54,7 +54,7 @@ CREATE TABLE documents (
     key   TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (space, kind, key)
-) WITHOUT ROWID;
+); -- with rowid: documents are read in the order in which they first came
 
 CREATE TABLE events (
     seq       INTEGER PRIMARY KEY,
