@@ -1,0 +1,63 @@
+"""`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--json]`
+
+Exit status: 0 for a plan (`optimal`, `limit_relaxed`), 3 where homes cannot meet their own needs (the plan is
+written), 4 where the gap was not reached (the plan is written), 2 for input that cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optimiser.instance import plan_to_json, read_instance, write_plan
+from optimiser.planning import plan
+from optimiser.plans import Status
+from optimiser.portfolio import InputError
+
+_EXIT = {Status.OPTIMAL: 0, Status.LIMIT_RELAXED: 0, Status.HOME_INFEASIBLE: 3, Status.TIME_LIMIT: 4}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m optimiser", description="Plan an instance file.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    solve = commands.add_parser("solve", help="read an instance, write a plan")
+    solve.add_argument("instance", type=Path)
+    solve.add_argument("plan", type=Path)
+    solve.add_argument("--gap", type=float, default=1e-3, help="relative distance to the certified bound (1e-3)")
+    solve.add_argument("--budget", type=float, default=None, metavar="S", help="wall seconds, then the best so far")
+    solve.add_argument("--time-preference", type=float, default=0.0, metavar="EUR_PER_KWH")
+    solve.add_argument("--json", action="store_true", help="print the plan as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        portfolio, limits, tariffs = read_instance(given.instance)
+        result = plan(
+            portfolio,
+            limits,
+            tariffs,
+            gap=given.gap,
+            budget_s=given.budget,
+            time_preference_eur_per_kwh=given.time_preference,
+        )
+        write_plan(given.plan, result)
+    except InputError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    if given.json:
+        print(json.dumps(plan_to_json(result)))
+    else:
+        print(
+            f"{result.status}: {result.cost_eur:.6f} EUR, bound {result.bound_eur:.6f}, gap {result.gap:.1e}, "
+            f"{result.cpu_s:.2f} CPU s, {len(result.problems)} problems"
+        )
+    return _EXIT[result.status]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""The central model: one linear programme for all homes, solved by HiGHS, with a bound that is certified here.
+
+Variables exist only for devices that exist ("compact"). Per home and ISP
+
+    m - e - c + d - v - h + g            = load       m, e import, export; c, d battery; v EV; h heat pump; g PV used
+    E[t] - E[t-1] - eta D c + D/eta d    = 0          battery energy
+    S[t] - S[t-1] - eta D v              = 0          EV energy
+    X[t] - a X[t-1] - b h                = w          heat buffer
+    sum of net - Y - over + under        = 0          per limited congestion point and ISP, lo <= Y <= hi
+
+In the last row each home's net power is written as load + c - d + v + h - g, not as m - e: HiGHS needs a third less
+time, because e then stands in one row only.
+
+All boxes are finite, so *any* row multipliers give a lower bound on the optimum: the bound returned is computed from
+the solver's multipliers, not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import linprog
+
+from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
+
+__all__ = ["Model", "Raw", "bound", "build", "solve"]
+
+_ELASTIC_EUR_PER_KWH = 100.0
+_FEASIBILITY = 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What a solver hands to the repair: device powers (N,T) kW, not yet exactly feasible, and what it proved.
+
+    `excess_kw` (G,T) is the part of the limits that the solver chose to pay the penalty for.
+    """
+
+    charge_kw: FloatArray
+    discharge_kw: FloatArray
+    ev_kw: FloatArray
+    hp_kw: FloatArray
+    pv_kw: FloatArray
+    excess_kw: FloatArray
+    price_eur_per_kwh: FloatArray
+    bound_eur: float
+    iterations: int
+    timed_out: bool = False
+    shares: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+
+Places = tuple[IntArray, IntArray]  # homes and ISPs of a block of variables
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """min cost.x, matrix x = rhs, lower <= x <= upper; `columns` and `places` say where which variable lives.
+
+    `nudge` is added to the cost when solving, and left out of every figure reported.
+    """
+
+    cost: FloatArray
+    nudge: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    matrix: sparse.csc_matrix
+    rhs: FloatArray
+    columns: Mapping[str, IntArray]
+    places: Mapping[str, Places]
+    coupling: IntArray  # (G,T) row of the limit, -1 where there is none
+    starts: IntArray  # (shares,2) appliance and start ISP of each share
+
+
+class _Builder:
+    """Collects variables and matrix entries, block by block. Rows: limits, then balances, then whatever is added."""
+
+    def __init__(self, p: Portfolio, limits: Limits) -> None:
+        limited = np.isfinite(limits.lo_kw) | np.isfinite(limits.hi_kw)
+        self.coupling = np.where(limited, np.cumsum(limited).reshape(limited.shape) - 1, -1)
+        self._felt = self.coupling[p.group]
+        self._rhs = [-p.by_group(p.load_kw)[limited], p.load_kw.ravel()]
+        self._height = self._rhs[0].size
+        self.balance = self._rows((p.homes, p.isps))
+        self.columns: dict[str, IntArray] = {}
+        self.places: dict[str, Places] = {}
+        self._width = 0
+        self._blocks: list[list[FloatArray]] = []
+        self._entries: list[tuple[IntArray, IntArray, FloatArray]] = []
+
+    def add(self, name: str, at: Places, low: Any, high: Any, cost: Any = 0.0, nudge: Any = 0.0) -> IntArray:
+        """A variable for each place; returns their columns."""
+        block = np.arange(self._width, self._width + at[0].size)
+        self._width += block.size
+        self._blocks.append([np.broadcast_to(v, block.shape) for v in (low, high, cost, nudge)])
+        self.columns[name], self.places[name] = block, at
+        return block
+
+    def put(self, rows: IntArray, columns: IntArray, values: Any) -> None:
+        self._entries.append((rows, columns, np.broadcast_to(np.asarray(values, float), columns.shape)))
+
+    def steer(self, at: Places, columns: IntArray, power: Any) -> None:
+        """A device's power in the balance of its home and in the limit of its congestion point."""
+        power = np.broadcast_to(power, columns.shape)
+        self.put(self.balance[at], columns, -power)
+        rows = self._felt[at]
+        felt = rows >= 0
+        self.put(rows[felt], columns[felt], power[felt])
+
+    def store(
+        self, name: str, homes: IntArray, decay: FloatArray, low: FloatArray, high: FloatArray, start: FloatArray
+    ) -> IntArray:
+        """States x with rows x[t] - decay x[t-1] = 0 (`start` before ISP 0); returns the rows (homes,T)."""
+        isps = low.shape[1]
+        rows = self._rows((homes.size, isps))
+        at = np.repeat(homes, isps), np.tile(np.arange(isps), homes.size)
+        x = self.add(name, at, low.ravel(), high.ravel())
+        self.put(rows.ravel(), x, 1.0)
+        later = at[1] > 0
+        self.put(rows.ravel()[later], x[later] - 1, -np.repeat(decay, isps)[later])
+        right = np.zeros(rows.shape)
+        right[:, 0] = decay * start
+        self._rhs.append(right.ravel())
+        return rows
+
+    def choose_one(self, owner: IntArray, columns: IntArray, owners: int) -> None:
+        """Rows that make the shares of each owner sum to one."""
+        self.put(self._rows((owners,))[owner], columns, 1.0)
+        self._rhs.append(np.ones(owners))
+
+    def shift(self, values: FloatArray) -> None:
+        """Add to the right-hand side of the rows added last."""
+        self._rhs[-1] = self._rhs[-1] + values.ravel()
+
+    def finish(self, starts: IntArray) -> Model:
+        rows, columns, values = (np.concatenate(parts) for parts in zip(*self._entries, strict=True))
+        lower, upper, cost, nudge = (np.concatenate(parts) for parts in zip(*self._blocks, strict=True))
+        rhs = np.concatenate(self._rhs)
+        matrix = sparse.csc_matrix((values, (rows, columns)), shape=(rhs.size, self._width))
+        return Model(cost, nudge, lower, upper, matrix, rhs, self.columns, self.places, self.coupling, starts)
+
+    def _rows(self, shape: tuple[int, ...]) -> IntArray:
+        rows = self._height + np.arange(int(np.prod(shape))).reshape(shape)
+        self._height += rows.size
+        return rows
+
+
+def build(
+    p: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    *,
+    time_preference_eur_per_kwh: float = 0.0,
+    elastic: bool = False,
+) -> Model:
+    """The compact programme. `elastic` lets connections be exceeded at a high price (to find out by how much)."""
+    dt = p.dt_h
+    out = _Builder(p, limits)
+    everywhere = _where(np.ones_like(p.load_kw))
+    balance = out.balance.ravel()
+    rising = time_preference_eur_per_kwh * dt * np.arange(p.isps) / p.isps
+
+    out.put(balance, out.add("m", everywhere, 0.0, p.imp_max_kw.ravel(), dt * tariffs.buy_eur_per_kwh.ravel()), 1.0)
+    out.put(balance, out.add("e", everywhere, 0.0, p.exp_max_kw.ravel(), -dt * tariffs.sell_eur_per_kwh.ravel()), -1.0)
+    if elastic:
+        far = 10.0 * (1.0 + np.abs(p.load_kw).max() + p.ev_max_kw + p.hp_max_kw).ravel()
+        out.put(balance, out.add("m_over", everywhere, 0.0, far, dt * _ELASTIC_EUR_PER_KWH), 1.0)
+        out.put(balance, out.add("e_over", everywhere, 0.0, far, dt * _ELASTIC_EUR_PER_KWH), -1.0)
+    at = _where(p.pv_kw > 0)
+    out.steer(at, out.add("g", at, 0.0, p.pv_kw[at]), -1.0)
+    _batteries(out, p, rising)
+    _vehicles(out, p, rising)
+    _heat_pumps(out, p)
+    starts = _appliances(out, p)
+    limited = out.coupling >= 0
+    if limited.any():
+        at = _where(limited)
+        rows = out.coupling[limited]
+        low, high, span = (box[limited] for box in _coupling_box(p, limits))
+        penalty = (dt * limits.penalty)[limited]
+        out.put(rows, out.add("Y", at, low, high), -1.0)
+        out.put(rows, out.add("over", at, 0.0, span, penalty), -1.0)
+        out.put(rows, out.add("under", at, 0.0, span, penalty), 1.0)
+    return out.finish(starts)
+
+
+def _where(mask: NDArray[Any]) -> Places:
+    homes, isps = np.nonzero(mask)
+    return homes, isps
+
+
+def _batteries(out: _Builder, p: Portfolio, rising: FloatArray) -> None:
+    homes = np.flatnonzero(p.has_battery & ((p.bat_charge_max_kw + p.bat_discharge_max_kw) > 0).any(axis=1))
+    floor = np.zeros((homes.size, p.isps))
+    floor[:, -1] = p.bat_final_min_kwh[homes]
+    ceiling = np.repeat(p.bat_capacity_kwh[homes, None], p.isps, axis=1)
+    rows = out.store("E", homes, np.ones(homes.size), floor, ceiling, p.bat_initial_kwh[homes]).ravel()
+    at = np.repeat(homes, p.isps), np.tile(np.arange(p.isps), homes.size)
+    eta = p.bat_efficiency[at[0]]
+    c = out.add("c", at, 0.0, p.bat_charge_max_kw[at], 0.0, rising[at[1]])
+    d = out.add("d", at, 0.0, p.bat_discharge_max_kw[at], p.dt_h * p.bat_wear_eur_per_kwh[at[0]])
+    out.steer(at, c, 1.0)
+    out.steer(at, d, -1.0)
+    out.put(rows, c, -eta * p.dt_h)
+    out.put(rows, d, p.dt_h / eta)
+
+
+def _vehicles(out: _Builder, p: Portfolio, rising: FloatArray) -> None:
+    homes = np.flatnonzero(p.has_ev)
+    none = np.zeros(homes.size)
+    rows = out.store("S", homes, none + 1.0, p.ev_energy_min_kwh[homes], p.ev_energy_max_kwh[homes], none)
+    own, isp = _where(p.ev_max_kw[homes] > 0)
+    at = homes[own], isp
+    v = out.add("v", at, 0.0, p.ev_max_kw[at], 0.0, rising[isp])
+    out.steer(at, v, 1.0)
+    out.put(rows[own, isp], v, -p.ev_efficiency[at[0]] * p.dt_h)
+
+
+def _heat_pumps(out: _Builder, p: Portfolio) -> None:
+    homes = np.flatnonzero(p.has_heat_pump)
+    low, high = _thermal_box(p, homes)
+    rows = out.store("X", homes, p.th_a[homes], low, high, p.th_initial[homes])
+    out.shift(p.th_w[homes])
+    own, isp = _where(p.hp_max_kw[homes] > 0)
+    at = homes[own], isp
+    h = out.add("h", at, 0.0, p.hp_max_kw[at])
+    out.steer(at, h, 1.0)
+    out.put(rows[own, isp], h, -p.th_b[at])
+
+
+def _appliances(out: _Builder, p: Portfolio) -> IntArray:
+    """A share for each appliance and start; returns what they stand for (shares,2)."""
+    a = p.appliances
+    pairs = [(k, s) for k in range(len(a)) for s in range(int(a.first[k]), int(a.last[k]) + 1)]
+    starts = np.array(pairs, np.int64).reshape(-1, 2)
+    share = out.add("share", (a.home[starts[:, 0]], starts[:, 1]), 0.0, 1.0)
+    out.choose_one(starts[:, 0], share, len(a))
+    for column, (k, begin) in zip(share, starts, strict=True):
+        drawn = a.profile_kw[k, : a.length[k]]
+        at = np.full(drawn.size, a.home[k]), np.arange(begin, begin + drawn.size)
+        out.steer(at, np.full(drawn.size, column), drawn)
+    return starts
+
+
+def bound(model: Model, multipliers: FloatArray) -> float:
+    """Lower bound (EUR) that any row multipliers certify: rhs.y + the least of (cost - A'y).x over the boxes."""
+    reduced = model.cost - model.matrix.T @ multipliers
+    return float(model.rhs @ multipliers + np.where(reduced > 0, reduced * model.lower, reduced * model.upper).sum())
+
+
+def solve(model: Model, p: Portfolio, *, budget_s: float | None = None) -> Raw | None:
+    """Solve the programme; None where it is infeasible. Out of time, idle devices and a weak but true bound return."""
+    matrix: Any = model.matrix  # scipy's stubs know neither sparse matrices nor arrays of bounds
+    bounds: Any = np.column_stack([model.lower, model.upper])
+    options: Any = {
+        "primal_feasibility_tolerance": _FEASIBILITY,
+        "dual_feasibility_tolerance": _FEASIBILITY,
+    }
+    if budget_s is not None:
+        options["time_limit"] = max(budget_s, 1e-3)
+    result = linprog(
+        model.cost + model.nudge,
+        A_eq=matrix,
+        b_eq=model.rhs,
+        bounds=bounds,
+        method="highs-ds",
+        options=options,
+    )
+    if result.status == 2:
+        return None
+    if result.status not in (0, 1):
+        raise ArithmeticError(f"HiGHS gave up on {model.matrix.shape} rows and columns: {result.message}")
+    timed_out = result.status == 1
+    if result.x is None or timed_out:
+        # The repair makes idle devices with all PV feasible, and any multipliers bound.
+        x = model.lower.copy()
+        x[model.columns["g"]] = model.upper[model.columns["g"]]
+        return raw(model, p, x, np.zeros(model.rhs.size), timed_out=timed_out, iterations=int(result.nit))
+    return raw(model, p, result.x, np.asarray(result.eqlin.marginals), iterations=int(result.nit))
+
+
+def raw(
+    model: Model, p: Portfolio, x: FloatArray, multipliers: FloatArray, *, iterations: int = 0, timed_out: bool = False
+) -> Raw:
+    """Put a point and its multipliers into the shape that the repair takes."""
+
+    def power(name: str) -> FloatArray:
+        full = np.zeros((p.homes, p.isps))
+        full[model.places[name]] = x[model.columns[name]]
+        return full
+
+    price, excess = np.zeros(model.coupling.shape), np.zeros(model.coupling.shape)
+    limited = model.coupling >= 0
+    if limited.any():
+        # HiGHS's marginal is the gain from one kW more room; the price is what one kW more import costs.
+        price[limited] = -multipliers[model.coupling[limited]] / p.dt_h
+        excess[limited] = x[model.columns["over"]] + x[model.columns["under"]]
+    return Raw(
+        charge_kw=power("c"),
+        discharge_kw=power("d"),
+        ev_kw=power("v"),
+        hp_kw=power("h"),
+        pv_kw=power("g"),
+        excess_kw=excess,
+        price_eur_per_kwh=price,
+        bound_eur=bound(model, multipliers),
+        iterations=iterations,
+        timed_out=timed_out,
+        shares=x[model.columns["share"]],
+    )
+
+
+def _thermal_box(p: Portfolio, homes: IntArray) -> tuple[FloatArray, FloatArray]:
+    """The comfort band; where one side is open, what the heat pump can reach stands in (boxes must be finite)."""
+    low, high = p.th_min[homes].copy(), p.th_max[homes].copy()
+    bottom = top = p.th_initial[homes]
+    for t in range(p.isps):
+        drift = p.th_w[homes, t]
+        bottom = p.th_a[homes] * bottom + drift
+        top = p.th_a[homes] * top + drift + p.th_b[homes, t] * p.hp_max_kw[homes, t]
+        low[:, t] = np.where(np.isfinite(low[:, t]), low[:, t], bottom - 1.0)
+        high[:, t] = np.where(np.isfinite(high[:, t]), high[:, t], top + 1.0)
+    return low, high
+
+
+def _coupling_box(p: Portfolio, limits: Limits) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Finite stand-ins for open limits: no group can import or export more than its connections carry."""
+    imports, exports = p.by_group(p.imp_max_kw), p.by_group(p.exp_max_kw)
+    low = np.maximum(limits.lo_kw, np.minimum(-exports, limits.hi_kw))
+    high = np.minimum(limits.hi_kw, np.maximum(imports, limits.lo_kw))
+    return low, high, imports + exports + np.abs(low) + np.abs(high)

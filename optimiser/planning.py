@@ -1,0 +1,175 @@
+"""From input to plan: check, find what is out of reach, solve, repair, recompute. One path for every caller."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from optimiser import central
+from optimiser.appliances import choose_starts, with_starts
+from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
+from optimiser.plans import Plan, assemble
+from optimiser.portfolio import InputError, IntArray, Limits, Portfolio, Tariffs, check
+from optimiser.repair import repair
+
+__all__ = ["diagnose", "plan", "schedule"]
+
+_EASE = 1e-9
+_TOLERANCE = 1e-6
+
+
+def plan(
+    portfolio: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    *,
+    gap: float = 1e-3,
+    budget_s: float | None = None,
+    seed: int = 0,
+    time_preference_eur_per_kwh: float = 0.0,
+) -> Plan:
+    """The cheapest schedule of all devices within the homes' needs and, at a penalty, the congestion points' limits.
+
+    Args:
+        gap: relative distance to the certified bound at which the search may stop.
+        budget_s: wall seconds; when they are over, the best plan so far is returned with its gap.
+        seed: for methods that draw; the central one draws nothing.
+        time_preference_eur_per_kwh: what a kWh charged at the end of the horizon costs more than at its beginning.
+            A tiny value (1e-5) makes the early one of equal plans the answer; it is in no figure reported.
+
+    What cannot be met is planned at its best reachable value and told in `problems`.
+
+    Raises:
+        InputError: the input is contradictory or not finite; all problems with their index.
+    """
+    problems = check(portfolio, limits, tariffs)
+    if problems:
+        raise InputError(problems)
+    return schedule(
+        portfolio,
+        limits,
+        tariffs,
+        gap=gap,
+        budget_s=budget_s,
+        seed=seed,
+        time_preference_eur_per_kwh=time_preference_eur_per_kwh,
+    )
+
+
+def diagnose(portfolio: Portfolio, limits: Limits, tariffs: Tariffs) -> list[Shortfall]:
+    """Which homes, devices and limits cannot have what is asked, in which ISP, and how much is missing.
+
+    Raises:
+        InputError: as `plan`.
+    """
+    return list(plan(portfolio, limits, tariffs).problems)
+
+
+def schedule(
+    portfolio: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    *,
+    gap: float,
+    budget_s: float | None,
+    seed: int,
+    time_preference_eur_per_kwh: float,
+    present: Present | None = None,
+) -> Plan:
+    """`plan` for input that is known to be sound. `present` says which homes have a battery, EV, heat pump even where
+    their ratings are all 0 now, so that needs which died with a device are reported."""
+    began, deadline = time.process_time(), None if budget_s is None else time.monotonic() + budget_s
+    eased, problems = relax(portfolio, present)
+    proven = -np.inf
+    starts: IntArray = np.zeros(0, np.int64)
+    if len(eased.appliances):
+        starts, proven = choose_starts(eased, limits, tariffs, gap=gap, budget_s=budget_s)
+        eased = with_starts(eased, starts)
+
+    def solve() -> central.Raw | None:
+        left = None if deadline is None else deadline - time.monotonic()
+        model = central.build(eased, limits, tariffs, time_preference_eur_per_kwh=time_preference_eur_per_kwh)
+        return central.solve(model, eased, budget_s=left)
+
+    raw = solve()
+    if raw is None:
+        eased, more = _respect_connections(eased, tariffs)
+        problems = problems + more
+        raw = solve()
+    if raw is None:
+        raise ArithmeticError("the homes' own constraints are met by the repaired schedule, but HiGHS finds them empty")
+    way = repair(
+        eased,
+        limits,
+        charge_kw=raw.charge_kw,
+        discharge_kw=raw.discharge_kw,
+        ev_kw=raw.ev_kw,
+        hp_kw=raw.hp_kw,
+        pv_kw=raw.pv_kw,
+        excess_kw=raw.excess_kw,
+    )
+    problems = problems + _overloads(way.unkept_kw)
+    return assemble(
+        eased,
+        limits,
+        tariffs,
+        way,
+        app_start=starts,
+        price=raw.price_eur_per_kwh,
+        bound=proven if len(starts) and np.isfinite(proven) else raw.bound_eur,
+        problems=problems,
+        iterations=raw.iterations,
+        cpu_s=time.process_time() - began,
+        asked_gap=gap,
+    )
+
+
+def _respect_connections(p: Portfolio, tariffs: Tariffs) -> tuple[Portfolio, list[Shortfall]]:
+    """Lower the needs that a home's connection cannot carry; where the load alone is too much, widen the connection.
+
+    An elastic programme finds the least overload, a forward pass cuts EV and heat pump down to the connection, and what
+    they reach then becomes the new floor: so the eased problem has a solution.
+    """
+    free = Limits.none(p.groups, p.isps)
+    raw = central.solve(central.build(p, free, tariffs, elastic=True), p)
+    if raw is None:
+        raise ArithmeticError("needs within reach of each device have no schedule even without connection limits")
+    way = repair(
+        p,
+        free,
+        charge_kw=raw.charge_kw,
+        discharge_kw=raw.discharge_kw,
+        ev_kw=raw.ev_kw,
+        hp_kw=raw.hp_kw,
+        pv_kw=raw.pv_kw,
+        connection_first=True,
+    )
+    reached = np.stack([way.battery_kwh, way.ev_kwh, way.thermal])
+    floors = stores(p).xmin
+    problems = shortfalls(np.maximum(floors - reached, 0.0), "the connection cannot carry what its floor needs")
+    problems += _overloads(way.unkept_kw)
+    importing = way.net_kw > 0
+    return (
+        replace(
+            p,
+            bat_final_min_kwh=np.minimum(p.bat_final_min_kwh, way.battery_kwh[:, -1] - _EASE),
+            ev_energy_min_kwh=np.minimum(p.ev_energy_min_kwh, way.ev_kwh - _EASE),
+            th_min=np.minimum(p.th_min, way.thermal - _EASE),
+            imp_max_kw=p.imp_max_kw + np.where(importing, way.unkept_kw, 0.0),
+            exp_max_kw=p.exp_max_kw + np.where(importing, 0.0, way.unkept_kw),
+        ),
+        problems,
+    )
+
+
+def _overloads(unkept_kw: np.ndarray) -> list[Shortfall]:
+    """The worst overload of each home's connection."""
+    worst = unkept_kw.argmax(axis=1)
+    return [
+        Shortfall(
+            int(i), "connection", int(worst[i]), float(unkept_kw[i, worst[i]]), "kW", "the connection is too small"
+        )
+        for i in np.flatnonzero(unkept_kw.max(axis=1) > _TOLERANCE)
+    ]

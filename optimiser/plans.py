@@ -1,0 +1,221 @@
+"""A plan: feasible trajectories for every device, what they cost, and how far from the optimum that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from optimiser.envelopes import Shortfall
+from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
+from optimiser.repair import Trajectories
+
+__all__ = ["Plan", "Status", "assemble", "gap_of", "largest_remainder"]
+
+_LIMIT_TOLERANCE = 1e-5
+
+
+class Status(StrEnum):
+    """OPTIMAL: gap reached, limits kept to 1e-5. LIMIT_RELAXED: limits cannot be met, least-penalty plan.
+    HOME_INFEASIBLE: named homes cannot meet their own needs and get their best reachable value.
+    TIME_LIMIT: the gap asked for was not reached; the best plan found, with its gap."""
+
+    OPTIMAL = "optimal"
+    LIMIT_RELAXED = "limit_relaxed"
+    HOME_INFEASIBLE = "home_infeasible"
+    TIME_LIMIT = "time_limit"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """N homes, T ISPs, G congestion points; kW, kWh, EUR; import positive; states at the end of each ISP.
+
+    `cost_eur` = energy + wear + penalty, recomputed from these trajectories. `bound_eur` certifies that no plan costs
+    less (with appliances: of the relaxation where a start may be split, unless the integer programme proved more).
+    `price_eur_per_kwh` is what one kWh more import costs beyond the tariff: positive at an upper limit.
+    """
+
+    dt_h: float
+    group: IntArray  # (N,)
+    load_kw: FloatArray  # (N,T) what cannot be steered, appliances included
+    battery_kw: FloatArray  # (N,T) charging positive
+    ev_kw: FloatArray
+    hp_kw: FloatArray
+    pv_kw: FloatArray  # (N,T) used, >= 0
+    net_kw: FloatArray
+    battery_kwh: FloatArray
+    ev_kwh: FloatArray
+    thermal: FloatArray
+    app_start: IntArray  # (M,) start ISP, -1: never
+    price_eur_per_kwh: FloatArray  # (G,T)
+    violation_kw: FloatArray  # (G,T) outside the limits, >= 0
+    home_cost_eur: FloatArray  # (N,) energy and wear
+    penalty_eur: float
+    bound_eur: float
+    gap: float
+    status: Status
+    problems: tuple[Shortfall, ...]
+    iterations: int
+    cpu_s: float
+    simultaneous_kwh: float
+
+    @property
+    def isps(self) -> int:
+        return int(self.net_kw.shape[1])
+
+    @property
+    def groups(self) -> int:
+        return int(self.violation_kw.shape[0])
+
+    @property
+    def energy_cost_eur(self) -> float:
+        """What the homes pay: energy and battery wear, without any penalty."""
+        return float(self.home_cost_eur.sum())
+
+    @property
+    def cost_eur(self) -> float:
+        return self.energy_cost_eur + self.penalty_eur
+
+    @property
+    def bat_charge_kw(self) -> FloatArray:
+        return np.maximum(self.battery_kw, 0.0)
+
+    @property
+    def bat_discharge_kw(self) -> FloatArray:
+        return np.maximum(-self.battery_kw, 0.0)
+
+    @property
+    def group_kw(self) -> FloatArray:
+        """Net power (G,T) of each congestion point."""
+        sums = np.zeros((self.groups, self.isps))
+        np.add.at(sums, self.group, self.net_kw)
+        return sums
+
+    @property
+    def group_w(self) -> IntArray:
+        """Net power (G,T) in whole W: the figure that goes to the DSO."""
+        return np.rint(self.group_kw * 1000.0).astype(np.int64)
+
+    @property
+    def net_w(self) -> IntArray:
+        """Net power (N,T) in whole W; members add up exactly to `group_w`."""
+        exact, target = self.net_kw * 1000.0, self.group_w
+        out = np.empty(exact.shape, np.int64)
+        for g in range(self.groups):
+            member = self.group == g
+            out[member] = largest_remainder(exact[member], target[g])
+        return out
+
+
+def largest_remainder(
+    exact: FloatArray, target: IntArray, lowest: IntArray | None = None, highest: IntArray | None = None
+) -> IntArray:
+    """Integers (K,T) near `exact` whose columns sum to `target` (T,): those with the largest remainder round up.
+
+    `lowest`, `highest` (K,T) bound each value.
+
+    Raises:
+        ValueError: a column cannot reach its target within the bounds.
+    """
+    wide = np.iinfo(np.int64).max // 4
+    low = np.full(exact.shape, -wide) if lowest is None else lowest
+    high = np.full(exact.shape, wide) if highest is None else highest
+    out = np.clip(np.floor(exact).astype(np.int64), low, high)
+    missing = target - out.sum(axis=0)
+    while missing.any():
+        step = np.sign(missing)
+        free = np.where(step > 0, out < high, out > low)
+        rank = np.where(free, (exact - out) * step, -np.inf)
+        order = np.argsort(-rank, axis=0, kind="stable")
+        place = np.empty_like(order)
+        np.put_along_axis(place, order, np.arange(len(exact))[:, None] * np.ones_like(order), axis=0)
+        change = free & (place < np.abs(missing)) & (step != 0)
+        if not change.any():
+            isp = int(np.flatnonzero(missing)[0])
+            raise ValueError(f"ISP {isp}: {int(target[isp])} W is {int(missing[isp])} W beyond what the devices can do")
+        out += change * step
+        missing = target - out.sum(axis=0)
+    return out
+
+
+def gap_of(cost: float, bound: float, p: Portfolio, tariffs: Tariffs) -> float:
+    """(cost - bound) over the bound, or over 5 % of the bill of the inflexible load where the optimum is near zero."""
+    bill = float((p.dt_h * np.abs(tariffs.buy_eur_per_kwh * p.load_kw)).sum())
+    return max(cost - bound, 0.0) / max(abs(bound), 0.05 * bill, 1e-9)
+
+
+def home_costs(p: Portfolio, tariffs: Tariffs, net_kw: FloatArray, discharge_kw: FloatArray) -> FloatArray:
+    """Energy and wear (N,T) EUR."""
+    energy = tariffs.buy_eur_per_kwh * np.maximum(net_kw, 0.0) + tariffs.sell_eur_per_kwh * np.minimum(net_kw, 0.0)
+    wear = np.where(p.has_battery, p.bat_wear_eur_per_kwh, 0.0)[:, None] * discharge_kw
+    return np.asarray(p.dt_h * (energy + wear))
+
+
+def penalties(p: Portfolio, limits: Limits, violation_kw: FloatArray) -> FloatArray:
+    return np.asarray(p.dt_h * limits.penalty * violation_kw)
+
+
+def limit_problems(violation_kw: FloatArray, limits: Limits) -> list[Shortfall]:
+    """One entry per congestion point and ISP that lies beyond its limit by more than 1e-5 of it."""
+    scale = np.ones_like(violation_kw)
+    for side in (limits.lo_kw, limits.hi_kw):
+        scale = np.maximum(scale, np.where(np.isfinite(side), np.abs(side), 0.0))
+    return [
+        Shortfall(None, f"group {g}", int(t), float(violation_kw[g, t]), "kW", "the limit cannot be met")
+        for g, t in np.argwhere(violation_kw > _LIMIT_TOLERANCE * scale)
+    ]
+
+
+def assemble(
+    p: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    way: Trajectories,
+    *,
+    app_start: IntArray,
+    price: FloatArray,
+    bound: float,
+    problems: Sequence[Shortfall],
+    iterations: int,
+    cpu_s: float,
+    asked_gap: float,
+) -> Plan:
+    """A plan out of feasible trajectories of a portfolio whose load includes its appliances."""
+    violation = limits.excess_kw(p.by_group(way.net_kw))
+    violation[violation < 1e-9] = 0.0
+    relaxed = limit_problems(violation, limits)
+    costs = home_costs(p, tariffs, way.net_kw, np.maximum(-way.battery_kw, 0.0)).sum(axis=1)
+    penalty = float(penalties(p, limits, violation).sum())
+    gap = gap_of(float(costs.sum()) + penalty, bound, p, tariffs)
+    status = Status.LIMIT_RELAXED if relaxed else Status.OPTIMAL
+    if gap > asked_gap:
+        status = Status.TIME_LIMIT
+    if problems:
+        status = Status.HOME_INFEASIBLE
+    return Plan(
+        dt_h=p.dt_h,
+        group=p.group,
+        load_kw=p.load_kw,
+        battery_kw=way.battery_kw,
+        ev_kw=way.ev_kw,
+        hp_kw=way.hp_kw,
+        pv_kw=way.pv_kw,
+        net_kw=way.net_kw,
+        battery_kwh=way.battery_kwh,
+        ev_kwh=way.ev_kwh,
+        thermal=way.thermal,
+        app_start=app_start,
+        price_eur_per_kwh=price,
+        violation_kw=violation,
+        home_cost_eur=costs,
+        penalty_eur=penalty,
+        bound_eur=bound,
+        gap=gap,
+        status=status,
+        problems=(*problems, *relaxed),
+        iterations=iterations,
+        cpu_s=cpu_s,
+        simultaneous_kwh=way.simultaneous_kwh,
+    )
