@@ -1,0 +1,323 @@
+"""Bytes to wire objects and back, driven by `tables`. No asyncio, no clock, no store.
+
+Order of an incoming message: `read_tree` (hardened parse), `check_schema` (finished tree), `decode`. A server that
+needs the sender before it decodes looks into the tree with `payload_element` and `ven_id_of`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from adapters import xml
+from adapters.errors import Rejection, TransportFault
+from adapters.openadr2 import model
+from adapters.openadr2.lexical import ZoneMissing, format_float, parse_float
+from adapters.openadr2.model import Payload
+from adapters.openadr2.tables import (
+    NAMESPACES,
+    OPAQUE,
+    PAYLOADS,
+    SHAPES,
+    UNITS,
+    Leaf,
+    Part,
+    Shape,
+    qualified,
+)
+from datamodels import Problem
+
+__all__ = [
+    "check_schema",
+    "class_of",
+    "decode",
+    "encode",
+    "kind_of",
+    "payload_element",
+    "read_tree",
+    "schema",
+    "ven_id_of",
+]
+
+_PAYLOAD = qualified("oadr:oadrPayload")
+_SIGNED = qualified("oadr:oadrSignedObject")
+_VERSION = qualified("ei:schemaVersion")
+_VEN_ID = qualified("ei:venID")
+_EVENT_ENVELOPES = (qualified("pyld:eiCreatedEvent"), qualified("pyld:eiRequestEvent"))
+_TAGS = {cls: tag for tag, cls in PAYLOADS.items()}
+_PREFIXED = {p: u for p, u in NAMESPACES.items() if p not in ("gml", "atom")}
+
+
+@cache
+def schema() -> etree.XMLSchema:
+    """The schema of OpenADR 2.0b, compiled once from the files that the package openleadr ships.
+
+    The package is located, not imported: its own parser must never meet foreign data.
+    """
+    spec = importlib.util.find_spec("openleadr")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("the schemas of OpenADR 2.0b are missing: install openleadr >= 0.5.36")
+    path = Path(spec.submodule_search_locations[0]) / "schema" / "oadr_20b.xsd"
+    return etree.XMLSchema(etree.parse(str(path)))
+
+
+def read_tree(data: bytes, limits: xml.Limits = xml.DEFAULT_LIMITS) -> etree._Element:
+    """Parse foreign bytes (UTF-8, or UTF-16 with a byte order mark).
+
+    Raises:
+        TransportFault: 413 too large, 400 for anything else that cannot be read.
+    """
+    return xml.parse(data, limits, allow_utf16=True)
+
+
+def check_schema(root: etree._Element) -> None:
+    """Validate a finished tree.
+
+    Raises:
+        TransportFault: 400, naming line and element but not what the peer wrote.
+    """
+    if root.tag != _PAYLOAD:
+        raise TransportFault(400, "oadr.envelope", "the root element is not oadrPayload")
+    valid = schema()
+    try:
+        if valid.validate(root):
+            return
+    except etree.XMLSchemaValidateError as error:
+        raise TransportFault(400, "oadr.schema", "the message could not be validated") from error
+    first = _first(valid)
+    raise TransportFault(400, "oadr.schema", f"line {first.line}: schema violation {first.type_name}")
+
+
+def _first(valid: etree.XMLSchema) -> Any:
+    log: Any = valid.error_log  # the stubs do not know that it is a sequence
+    return log[0]
+
+
+def payload_element(root: etree._Element) -> etree._Element:
+    """The payload inside oadrPayload/oadrSignedObject of a valid tree."""
+    signed = root.find(_SIGNED)
+    if signed is None or len(signed) != 1:
+        raise TransportFault(400, "oadr.envelope", "there is not exactly one payload")
+    return signed[0]
+
+
+def kind_of(payload: etree._Element) -> str:
+    """The local name of a payload element, such as `oadrPoll`."""
+    return etree.QName(payload).localname
+
+
+def class_of(payload: etree._Element) -> type:
+    """The wire class of a payload element of a valid tree."""
+    return PAYLOADS[payload.tag]
+
+
+def ven_id_of(payload: etree._Element) -> str | None:
+    """The venID a payload element names as its sender, if it does."""
+    ven_id = payload.findtext(_VEN_ID)
+    if ven_id is None and len(payload) and payload[0].tag in _EVENT_ENVELOPES:
+        ven_id = payload[0].findtext(_VEN_ID)
+    return ven_id
+
+
+def decode(payload: etree._Element) -> Payload:
+    """The wire object of a schema-valid payload element.
+
+    Raises:
+        Rejection: a value that the schema lets through but nobody can use; `reason` is the eiResponse code.
+    """
+    value: Payload = _read(class_of(payload), payload)
+    return value
+
+
+def encode(payload: Payload) -> bytes:
+    """A complete message, valid by the schema.
+
+    Raises:
+        ValueError: a text holds a character XML cannot carry, or a value is outside the schema.
+    """
+    root = etree.Element(_PAYLOAD, nsmap=_PREFIXED)
+    signed = etree.SubElement(root, _SIGNED)
+    _write(etree.SubElement(signed, _TAGS[type(payload)]), SHAPES[type(payload)], payload)
+    valid = schema()
+    if not valid.validate(root):
+        raise ValueError(f"{type(payload).__name__} would be invalid: {_first(valid).message}")
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What an element means inside its parent: a value of `part`, or a mere holder of further elements."""
+
+    part: Part | None
+    cls: type | None
+    below: Mapping[str, _Node]
+    fills: tuple[str, ...] = ()
+
+
+@cache
+def _tree(cls: type) -> Mapping[str, _Node]:
+    top: dict[str, Any] = {}
+    for part in SHAPES[cls].parts:
+        if not part.attr:
+            continue
+        members = part.content if isinstance(part.content, Mapping) else {None: part.content}
+        for tag, content in members.items():
+            path = (*part.wrap, *part.inner, *([tag] if tag else ()))
+            below = top
+            for depth, step in enumerate(path[:-1], 1):
+                holder = below.setdefault(step, _Node(None, None, {}))
+                if depth == len(part.wrap) and part.many and part.empty:
+                    holder = below[step] = _Node(None, None, holder.below, (part.attr,))
+                below = holder.below
+            below[path[-1]] = _Node(part, content if isinstance(content, type) else None, {})
+    return top
+
+
+def _read(cls: type, element: etree._Element) -> Any:
+    if cls is model.ItemBase:
+        return _read_unit(element)
+    if cls is model.PulseCount:
+        return model.PulseCount(_leaf(parse_float, element.find(qualified("oadr:pulseFactor"))))
+    values: dict[str, Any] = {}
+    _collect(_tree(cls), element, values)
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    if SHAPES[cls].versioned:
+        values["schema_version"] = element.get(_VERSION)
+    return cls(**values)
+
+
+def _collect(tree: Mapping[str, _Node], element: etree._Element, values: dict[str, Any]) -> None:
+    for child in element:
+        node = tree.get(child.tag)
+        if node is None:
+            continue
+        part = node.part
+        if part is None:
+            for name in node.fills:
+                values.setdefault(name, [])
+            _collect(node.below, child, values)
+            continue
+        if node.cls is not None:
+            value = _read(node.cls, child)
+        elif part.content is OPAQUE:
+            value = etree.tostring(child, method="c14n", exclusive=True, with_tail=False).decode()
+        else:
+            assert isinstance(part.content, Leaf)
+            value = _leaf(part.content.read, child)
+        if part.many:
+            values.setdefault(part.attr, []).append(value)
+        else:
+            values[part.attr] = value
+
+
+def _leaf(read: Any, element: etree._Element | None) -> Any:
+    assert element is not None
+    try:
+        return read(element.text or "")
+    except (ValueError, ArithmeticError, KeyError) as error:
+        code = "459" if isinstance(error, ZoneMissing) else "454"
+        where = etree.QName(element).localname
+        raise Rejection([Problem("oadr.value", where, str(error), reason=code)]) from None
+
+
+def _read_unit(element: etree._Element) -> model.ItemBase:
+    name = etree.QName(element)
+    texts = {etree.QName(child).localname: child for child in element}
+    attributes = texts.get("powerAttributes")
+    return model.ItemBase(
+        name.localname,
+        texts["itemDescription"].text or "",
+        (texts["itemUnits"].text or "").strip(),
+        (texts["siScaleCode"].text or "").strip(),
+        None if attributes is None else _read(model.PowerAttributes, attributes),
+    )
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def _write(element: etree._Element, shape: Shape, value: Any) -> None:
+    if shape.versioned and value.schema_version is not None:
+        element.set(_VERSION, value.schema_version)
+    opened: list[tuple[str, etree._Element]] = []
+    for part in shape.parts:
+        content = getattr(value, part.attr) if part.attr else ""
+        if content is None or (part.many and not content and not part.empty):
+            continue
+        home = _open(element, part.wrap, opened)
+        for item in content if part.many else (content,):
+            _write_value(home, part, item)
+
+
+def _open(element: etree._Element, wrap: tuple[str, ...], opened: list[tuple[str, etree._Element]]) -> etree._Element:
+    """Reuse the holders that the part before left open as far as they agree; open the rest."""
+    if not wrap:
+        opened.clear()
+        return element
+    common = 0
+    while common < min(len(wrap), len(opened)) and opened[common][0] == wrap[common]:
+        common += 1
+    del opened[common:]
+    for tag in wrap[common:]:
+        parent = opened[-1][1] if opened else element
+        opened.append((tag, etree.SubElement(parent, tag)))
+    return opened[-1][1]
+
+
+def _write_value(home: etree._Element, part: Part, item: Any) -> None:
+    content = part.content
+    if isinstance(content, Mapping):
+        for tag in part.inner:
+            home = etree.SubElement(home, tag)
+        _write_member(home, content, item)
+        return
+    for tag in part.inner[:-1]:
+        home = etree.SubElement(home, tag)
+    if content is OPAQUE:
+        home.append(xml.parse(item.encode()))
+        return
+    leaf = etree.SubElement(home, part.inner[-1])
+    if isinstance(content, Leaf):
+        leaf.text = content.write(item)
+    else:
+        _write(leaf, SHAPES[content], item)
+
+
+def _write_member(home: etree._Element, members: Mapping[str, type], item: Any) -> None:
+    if isinstance(item, model.ItemBase):
+        _write_unit(home, item)
+    elif isinstance(item, model.PulseCount):
+        unit = etree.SubElement(home, qualified("oadr:pulseCount"))
+        for name, text in (
+            ("itemDescription", "pulse count"),
+            ("itemUnits", "count"),
+            ("pulseFactor", format_float(item.factor)),
+        ):
+            etree.SubElement(unit, qualified(f"oadr:{name}")).text = text
+    else:
+        tag = next(tag for tag, cls in members.items() if cls is type(item))
+        _write(etree.SubElement(home, tag), SHAPES[type(item)], item)
+
+
+def _write_unit(home: etree._Element, item: model.ItemBase) -> None:
+    shape = UNITS.get(item.name)
+    if shape is None:
+        raise ValueError(f"no unit is called {item.name!r}")
+    unit = etree.SubElement(home, qualified(f"{shape.prefix}:{item.name}"))
+    etree.SubElement(unit, qualified(f"{shape.prefix}:itemDescription")).text = item.description
+    etree.SubElement(unit, qualified(f"{shape.prefix}:itemUnits")).text = item.units
+    etree.SubElement(unit, qualified("scale:siScaleCode")).text = item.scale
+    if item.power is not None:
+        attributes = etree.SubElement(unit, qualified("power:powerAttributes"))
+        _write(attributes, SHAPES[model.PowerAttributes], item.power)
