@@ -19,6 +19,11 @@ from interop.web.views import Row, Views
 __all__ = ["Row", "Views", "mount", "register"]
 
 
+def register(app: web.Application, server: Any) -> None:
+    """Entry point of group `gridparley.pages`: the pages of a server that is about to listen."""
+    mount(app, server.views)
+
+
 def mount(app: web.Application, views: Views) -> None:
     """Add the pages to an application that has not started yet."""
     assets = Assets()

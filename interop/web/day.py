@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CHANNELS", "Day", "Figure", "figures"]
+__all__ = ["TOPICS", "Day", "Figure", "figures", "finite"]
 
 CHANNELS = ("net_kw", "pv_kw", "battery_kw", "homes_kw")
 _KEPT = ("day", "progress", "settlement", "result")
+_MOST_ISPS = 1500
+TOPICS = (*_KEPT, "plan", "actuals", "actual")
+"""What the day is folded from, in an order in which the latest of each may be applied."""
 
 
 @dataclass(slots=True)
 class Day:
     """Latest value of the topics that are kept whole, and what was measured in each ISP (kW, index 0 is ISP 1)."""
 
-    kept: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     actuals: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in CHANNELS})
 
-    def apply(self, topic: str, data: Any) -> None:
-        """Take in one item of the feed. Topics and fields it does not know leave it as it is."""
+    def apply(self, topic: str, data: Any) -> dict[str, Any] | None:
+        """Take in one item of the feed.
+
+        Returns it as it is to be shown (no infinities; of the running ISP the mean so far, since limits hold for
+        means), or None for what does not concern the day.
+        """
         if not isinstance(data, Mapping):
-            return
+            return None
+        shown: dict[str, Any] = finite(data)
         if topic in _KEPT:
-            if topic == "day" and data.get("period") != self.of("day").get("period"):
+            if topic == "day" and shown.get("period") != self.of("day").get("period"):
                 self.actuals = {name: [] for name in CHANNELS}
-            self.kept[topic] = data
+            self.kept[topic] = shown
+        elif topic == "plan":
+            self.kept["day"] = dict(self.of("day")) | {"plan_kw": shown.get("plan_kw")}
         elif topic == "actuals":
+            self.actuals |= {name: shown[name] for name in CHANNELS if isinstance(shown.get(name), list)}
+        elif topic == "actual":
+            isp, mean = shown.get("isp"), shown.get("mean_kw")
+            if not isinstance(isp, int) or not 1 <= isp <= _MOST_ISPS:
+                return None
+            if shown.get("live") and mean is not None:
+                shown["net_kw"] = mean
             for name in CHANNELS:
-                if isinstance(values := data.get(name), Sequence):
-                    self.actuals[name] = list(values)
-        elif topic == "actual" and isinstance(isp := data.get("isp"), int) and 1 <= isp <= 2000:
-            for name in CHANNELS:
-                if (value := data.get(name)) is not None:
-                    series = self.actuals[name]
-                    series.extend([None] * (isp - len(series)))
-                    series[isp - 1] = value
+                self._set(name, isp, shown.get(name))
+        else:
+            return None
+        return shown
+
+    def _set(self, channel: str, isp: int, value: float | None) -> None:
+        if value is not None:
+            series = self.actuals[channel]
+            series.extend([None] * (isp - len(series)))
+            series[isp - 1] = value
 
     def of(self, topic: str) -> Mapping[str, Any]:
+        """The latest of a topic that is kept whole; empty where there was none."""
         return self.kept.get(topic, {})
 
-    def snapshot(self) -> list[tuple[str, Mapping[str, Any]]]:
+    def snapshot(self) -> list[tuple[str, Any]]:
         """Items that bring another `Day` to this state, in the order in which to apply them."""
-        items = [(topic, self.kept[topic]) for topic in _KEPT if topic in self.kept]
+        items: list[tuple[str, Any]] = [(topic, self.kept[topic]) for topic in _KEPT if topic in self.kept]
         if any(self.actuals.values()):
             items.append(("actuals", self.actuals))
         return items
@@ -150,3 +171,14 @@ def _excess(day: Day, isp: int, power: float) -> float:
 def _over(day: Day, series: Sequence[float | None]) -> int:
     """In how many ISPs a series breaks a limit by more than its last shown digit."""
     return sum(p is not None and _excess(day, isp, p) >= 0.05 for isp, p in enumerate(series, 1))
+
+
+def finite(value: Any) -> Any:
+    """JSON-ready data with null for what JSON cannot say: a limit of infinity is none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(item) for item in value]
+    return value

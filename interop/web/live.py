@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from interop.feed import Feed
-from interop.web.day import Day
+from interop.web.day import TOPICS, Day
 
 __all__ = ["Live"]
 
-_WHOLE = frozenset({"day", "progress", "actual", "actuals", "settlement", "result"})
 _HINTS = frozenset({"message", "alarm", "dispatch", "resource", "peer"})
 """Topics whose content the browser fetches as a table: it is told only that there is news."""
 _QUEUE = 4096
@@ -69,7 +67,7 @@ class Live:
     async def follow(self, app: web.Application) -> AsyncIterator[None]:
         """A clean-up context for `app.cleanup_ctx`."""
         with self._feed.subscribe(_QUEUE) as subscription:
-            for topic in ("day", "progress", "actuals", "settlement", "result"):
+            for topic in TOPICS:
                 self.day.apply(topic, self._feed.latest(topic))
             task = asyncio.create_task(self._pump(subscription), name="web-live")
             yield
@@ -85,13 +83,11 @@ class Live:
 
     async def _pump(self, subscription: AsyncIterator[tuple[str, Any]]) -> None:
         async for topic, data in subscription:
-            self.day.apply(topic, data)
-            if topic in _HINTS:
-                data = {}
-            elif topic not in _WHOLE or not isinstance(data, Mapping):
-                continue
-            for browser in self._browsers:
-                browser.put(topic, data)
+            hint = "resource" if topic.startswith("telemetry/") else topic
+            shown = {} if hint in _HINTS else self.day.apply(topic, data)
+            if shown is not None:
+                for browser in self._browsers:
+                    browser.put(hint, shown)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """`GET /live`: a `snapshot`, then events named after their topics; `ping` when there is no other news."""
@@ -126,16 +122,5 @@ class Live:
         return response
 
     def _event(self, name: str, data: Any) -> bytes:
-        body = json.dumps(_finite(data), separators=(",", ":"), default=str, allow_nan=False)
+        body = json.dumps(data, separators=(",", ":"), default=str, allow_nan=False)
         return f"id: {next(self._ids)}\nevent: {name}\ndata: {body}\n\n".encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no word for a float that is no number: null says it."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(item) for item in value]
-    return value

@@ -10,17 +10,18 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from jinja2 import Environment
 
+from interop.web.conversations import conversation_of, exchanges, summaries
 from interop.web.day import figures
 from interop.web.live import Live
 from interop.web.render import compact, show_time
 from interop.web.sequence import draw
-from interop.web.views import Row, Views
+from interop.web.views import Views
 
 __all__ = ["Pages"]
 
 _Context: TypeAlias = dict[str, Any]
-_MESSAGES, _EVENTS, _ALARMS = 2000, 500, 200
-_ON_OVERVIEW = {"messages": 8, "alarms": 5, "resources": 10}
+_MESSAGES, _RECENT, _EVENTS, _ALARMS, _DISPATCHES = 500, 50, 500, 200, 300
+_ON_OVERVIEW = {"messages": 10, "alarms": 4, "resources": 10}
 _PHASES = {"trade": "Trade", "day": "Operate", "settlement": "Settle", "done": "Done"}
 
 
@@ -119,45 +120,40 @@ class Pages:
         }
 
     async def _latest(self, request: web.Request) -> _Context:
-        recent = await self._views.messages(None, _MESSAGES)
-        conversation = _conversation_of(recent[-1]) if recent else None
-        messages = [m for m in recent if _conversation_of(m) == conversation]
-        shown = messages[-_ON_OVERVIEW["messages"] :]
-        return {
-            "latest": conversation,
-            "earlier": len(messages) - len(shown),
-            "latest_diagram": draw(shown, self._views.own, self._time),
-        }
+        recent = await self._views.messages(None, _RECENT)
+        traded = [m for m in recent if m.get("conversation_id")]
+        return {"latest": draw((traded or recent)[-_ON_OVERVIEW["messages"] :], self._views.own, self._time)}
 
     async def _alarms(self, request: web.Request) -> _Context:
         alarms = await self._views.alarms(_ALARMS)
         return {"alarms": alarms, "alarms_shown": _ON_OVERVIEW["alarms"]}
 
     async def _resources(self, request: web.Request) -> _Context:
-        return {"resources": await self._views.resources(), "resources_shown": _ON_OVERVIEW["resources"]}
+        rows = await self._views.resources()
+        rows.sort(key=lambda row: (row.get("soc") is None, str(row.get("kind"))))
+        return {"resources": rows, "resources_shown": _ON_OVERVIEW["resources"]}
 
     async def _dispatches(self, request: web.Request) -> _Context:
-        return {"dispatches": await self._views.dispatches()}
+        return {"dispatches": (await self._views.dispatches())[:_DISPATCHES]}
 
     async def _settlement(self, request: web.Request) -> _Context:
         return {"settlement": self._live.day.of("settlement")}
 
     async def _conversations(self, request: web.Request) -> _Context:
-        grouped: dict[str, list[Row]] = {}
-        for message in await self._views.messages(None, _MESSAGES):
-            grouped.setdefault(_conversation_of(message), []).append(message)
-        rows = [_conversation_row(name, messages) for name, messages in grouped.items()]
-        return {"conversations": sorted(rows, key=lambda row: str(row["last"]), reverse=True)}
+        return {"conversations": summaries(await self._views.messages(None, _MESSAGES))}
 
     async def _conversation(self, request: web.Request) -> _Context:
         conversation = request.match_info.get("id") or request.query.get("id", "")
         messages = await self._views.messages(conversation, _MESSAGES)
+        if not messages:  # a message without a conversation is listed under its own id
+            recent = await self._views.messages(None, _MESSAGES)
+            messages = [m for m in recent if conversation_of(m) == conversation]
         if not messages:
-            raise web.HTTPNotFound
+            raise web.HTTPNotFound(text="no conversation has that id")
         return {
             "title": f"Conversation {conversation}",
             "conversation": conversation,
-            "messages": messages,
+            "exchanges": exchanges(messages),
             "diagram": draw(messages, self._views.own, self._time),
         }
 
@@ -185,24 +181,6 @@ class Pages:
 
     def _time(self, value: Any) -> str:
         return show_time(value, self._live.day.timezone)
-
-
-def _conversation_of(message: Row) -> str:
-    return str(message.get("conversation_id") or message.get("message_id") or "")
-
-
-def _conversation_row(name: str, messages: list[Row]) -> _Context:
-    return {
-        "id": name,
-        "peers": sorted({str(m.get("peer")) for m in messages}),
-        "adapters": sorted({str(m.get("adapter")) for m in messages}),
-        "first": messages[0].get("at"),
-        "last": messages[-1].get("at"),
-        "count": len(messages),
-        "kind": messages[-1].get("kind"),
-        "rejected": sum(m.get("accepted") is False for m in messages),
-        "open": sum(m.get("accepted") is None for m in messages),
-    }
 
 
 def _long_date(period: Any) -> str:

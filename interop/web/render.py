@@ -17,7 +17,7 @@ from interop.web.assets import Assets
 
 __all__ = ["environment", "number", "show_time"]
 
-_NONE = "–"
+_NONE = "\u2013"
 _GOOD = frozenset({"accepted", "valid", "verified", "ok", "online", "succeeded", "started", "delivered", "known", "up"})
 _BAD = frozenset({"rejected", "invalid", "failed", "offline", "aborted", "dead", "conflict", "revoked", "down"})
 

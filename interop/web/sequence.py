@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from interop.web.conversations import Exchange, conversation_of, exchanges, refers_to
 from interop.web.views import Row
 
 __all__ = ["Arrow", "Diagram", "Lane", "draw"]
 
-_MARGIN, _TOP, _BETWEEN = 76, 44, {2: 300, 3: 230}
-_LABEL, _META, _GAP, _LINE = 26, 15, 14, 14
-_WRAP = 46
-_REASON_LINES = 4
+_MARGIN, _TOP, _BETWEEN = 76, 42, 240
+_LABEL, _META, _GAP, _LINE = 24, 14, 14, 13
+_WRAP = 42
+_MOST_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,15 @@ class Lane:
     x: int
     name: str
     note: str
+    own: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A message, or the answer to one (`answer`), at height `y`, with text above and lines below."""
+    """A message, or the answer to one, at height `y`: its name above, lines of (y, text) below.
+
+    `tone` is "good" or "bad" for a verdict; `conversation` is where a click leads.
+    """
 
     y: int
     x1: int
@@ -37,7 +42,7 @@ class Arrow:
     lines: tuple[tuple[int, str], ...]
     tone: str = ""
     answer: bool = False
-    target: str = ""
+    conversation: str = ""
 
     @property
     def middle(self) -> int:
@@ -63,10 +68,10 @@ class Diagram:
 
 @dataclass(slots=True)
 class _Pen:
-    y: int
+    y: int = _TOP
     arrows: list[Arrow] = field(default_factory=list)
 
-    def arrow(self, x1: int, x2: int, text: str, lines: Iterable[str], **more: Any) -> None:
+    def arrow(self, x1: int, x2: int, text: str, lines: Sequence[str], **more: Any) -> None:
         self.y += _LABEL
         placed = tuple((self.y + _META + k * _LINE, line) for k, line in enumerate(lines))
         self.arrows.append(Arrow(self.y, x1, x2, text, placed, **more))
@@ -80,51 +85,54 @@ def draw(messages: Sequence[Row], own: str, show_time: Callable[[Any], str]) -> 
     """
     if not messages:
         return None
-    peers = list(dict.fromkeys(str(m.get("peer") or "unknown") for m in messages))
-    names = [peers[0], own, *peers[1:]]
-    between = _BETWEEN.get(len(names), 200)
-    at = {name: _MARGIN + k * between for k, name in enumerate(names)}
-    # A peer that bears our own name (a server that talks to itself in a test) still gets a lane of its own.
-    own_x = _MARGIN + between
-    peer_x = {peer: at[peer] if names.index(peer) != 1 else _MARGIN for peer in peers}
-    adapters = {str(m.get("peer") or "unknown"): str(m.get("adapter") or "") for m in messages}
+    adapters = {_peer(m): str(m.get("adapter") or "") for m in messages}
+    peers = list(adapters)
+    columns = [peers[0], None, *peers[1:]]
+    at = {name: _MARGIN + k * _BETWEEN for k, name in enumerate(columns)}
     lanes = tuple(
-        Lane(_MARGIN + k * between, name, "this server" if k == 1 else adapters[name]) for k, name in enumerate(names)
+        Lane(x, own, "this server", own=True) if name is None else Lane(x, name, adapters[name], own=False)
+        for name, x in at.items()
     )
-    pen = _Pen(_TOP)
-    for message in messages:
-        there = peer_x[str(message.get("peer") or "unknown")]
-        x1, x2 = (there, own_x) if message.get("direction") == "in" else (own_x, there)
-        signature = message.get("signature")
-        meta = " · ".join(filter(None, [show_time(message.get("at")), f"signature {signature}" if signature else ""]))
-        kind = str(message.get("kind") or "message")
-        pen.arrow(x1, x2, kind, [meta], target=str(message.get("message_id") or ""))
-        _answer(pen, x2, x1, message)
-    return Diagram(
-        width=2 * _MARGIN + between * (len(names) - 1),
-        height=pen.y + 8,
-        lanes=lanes,
-        arrows=tuple(pen.arrows),
-        summary=_summary(messages, own),
-    )
+    pen, said = _Pen(), exchanges(messages)
+    for exchange in said:
+        ends = at[_peer(exchange.message)], at[None]
+        _exchange(pen, exchange, ends if exchange.message.get("direction") == "in" else ends[::-1], show_time)
+    summary = "; ".join(_sentence(exchange, own) for exchange in said)
+    return Diagram(2 * _MARGIN + _BETWEEN * (len(columns) - 1), pen.y + 8, lanes, tuple(pen.arrows), summary)
 
 
-def _answer(pen: _Pen, x1: int, x2: int, message: Row) -> None:
-    accepted = message.get("accepted")
-    if accepted is None:
+def _exchange(pen: _Pen, exchange: Exchange, ends: tuple[int, int], show_time: Callable[[Any], str]) -> None:
+    message, answer = exchange.message, exchange.answer
+    kind, where = str(message.get("kind") or "message"), conversation_of(message)
+    tone = {True: "good", False: "bad", None: ""}[exchange.accepted]
+    meta = _meta(message, exchange.trouble, show_time)
+    if refers_to(message) is not None:
+        pen.arrow(*ends, kind, [*meta, *_reasons(message)], tone=tone, answer=True, conversation=where)
         return
-    reasons = [line for reason in message.get("reasons") or () for line in textwrap.wrap(str(reason), _WRAP)]
-    if len(reasons) > _REASON_LINES:
-        reasons = [*reasons[: _REASON_LINES - 1], "…"]
-    text, tone = ("accepted", "good") if accepted else ("rejected", "bad")
-    pen.arrow(x1, x2, text, reasons, tone=tone, answer=True)
+    pen.arrow(*ends, kind, meta, conversation=where)
+    if exchange.accepted is not None:
+        lines = [*(_meta(answer, Exchange(answer).trouble, show_time) if answer else ()), *_reasons(message)]
+        text = "accepted" if exchange.accepted else "rejected"
+        pen.arrow(*ends[::-1], text, lines, tone=tone, answer=True, conversation=where)
 
 
-def _summary(messages: Sequence[Row], own: str) -> str:
-    def said(message: Row) -> str:
-        peer, kind = message.get("peer") or "unknown", message.get("kind") or "message"
-        ends = (peer, own) if message.get("direction") == "in" else (own, peer)
-        outcome = {True: "accepted", False: "rejected"}.get(message.get("accepted"), "unanswered")  # type: ignore[arg-type]
-        return f"{kind} from {ends[0]} to {ends[1]}, {outcome}"
+def _reasons(message: Row) -> list[str]:
+    lines = [line for reason in message.get("reasons") or () for line in textwrap.wrap(str(reason), _WRAP)]
+    return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
 
-    return "; ".join(map(said, messages))
+
+def _meta(message: Row, trouble: str, show_time: Callable[[Any], str]) -> list[str]:
+    signature = message.get("signature")
+    first = " · ".join(filter(None, [show_time(message.get("at")), f"signature {signature}" if signature else ""]))
+    return [first, *textwrap.wrap(trouble, _WRAP)]
+
+
+def _peer(message: Row) -> str:
+    return str(message.get("peer") or "unknown")
+
+
+def _sentence(exchange: Exchange, own: str) -> str:
+    message = exchange.message
+    ends = [_peer(message), own] if message.get("direction") == "in" else [own, _peer(message)]
+    verdict = {True: "accepted", False: "rejected", None: "unanswered"}[exchange.accepted]
+    return f"{message.get('kind') or 'message'} from {ends[0]} to {ends[1]}, {verdict}"

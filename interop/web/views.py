@@ -26,18 +26,18 @@ class Views(Protocol):
     async def messages(self, conversation: str | None, limit: int) -> list[Row]:
         """The latest messages, oldest first; of one conversation, or of all.
 
-        Keys: direction ("in", "out"), adapter, peer, kind, message_id, conversation_id, at, accepted (None while
-        unanswered), reasons, signature.
+        Keys: direction ("in", "out"), adapter, peer, kind, message_id, conversation_id, at, state, reason, accepted
+        (None while unanswered), reasons, signature, message (canonical; an Acknowledgement answers `refers_to`).
         """
 
     async def dispatches(self) -> list[Row]:
-        """Keys: id, resource, kind, revision, status, value, at, reason. Newest first."""
+        """Keys: id, resource, kind, revision, status, value (the one that holds now), at, reason. Newest first."""
 
     async def resources(self) -> list[Row]:
-        """Keys: id, kind, adapter, power_kw, stored_kwh, soc (0..1), online, limit_kw."""
+        """Keys: id, name, kind, adapter, power_kw, stored_kwh, soc (0..1), online, limit_kw."""
 
     async def peers(self) -> list[Row]:
-        """Keys: id, role, adapters, endpoint, status, last_seen, score, warnings."""
+        """Keys: id, role, adapters, endpoint, status, last_seen, messages, warnings."""
 
     async def alarms(self, limit: int) -> list[Row]:
         """Keys: rule, peer, message, at. Newest first."""

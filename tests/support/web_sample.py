@@ -101,20 +101,28 @@ def message(n: int, kind: str, direction: str, accepted: bool | None = True, **m
         "at": at.isoformat(),
         "accepted": accepted,
         "reasons": [],
-        "signature": "valid" if direction == "in" else "made",
+        "signature": "ok",
         **more,
     }
 
 
+def answer(n: int, about: dict[str, Any]) -> dict[str, Any]:
+    """The peer's or our own word on a message, as a message of its own."""
+    direction = "out" if about["direction"] == "in" else "in"
+    content = {"$": "Acknowledgement", "refers_to": about["message_id"]}
+    more = {"reasons": about["reasons"], "message": content}
+    return message(n, f"{about['kind']}Response", direction, about["accepted"], **more)
+
+
 def conversation() -> list[dict[str, Any]]:
-    return [
-        message(0, "D-Prognosis", "out"),
+    said = [
         message(1, "FlexRequest", "in"),
-        message(2, "FlexOffer", "out", False, reasons=["Expiration date and time is before the request's"]),
-        message(3, "FlexOffer", "out"),
-        message(4, "FlexOrder", "in"),
-        message(5, "D-Prognosis", "out", None),
+        message(3, "FlexOffer", "out", False, reasons=["ExpirationDateTime is after the end of the first ISP"]),
+        message(5, "FlexOffer", "out"),
+        message(7, "FlexOrder", "in"),
     ]
+    answered = [row for m in said for row in (m, answer(int(m["message_id"][-12:]) + 1, m))]
+    return [*answered, message(9, "D-Prognosis", "out", None, state="PENDING", reason="connection refused")]
 
 
 class SampleViews:

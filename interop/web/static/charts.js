@@ -6,8 +6,8 @@
   const LINES = [
     { key: "limit_import_kw", label: "Import limit", colour: "limit", dash: [6, 4], width: 1.5 },
     { key: "limit_export_kw", label: "Export limit", colour: "limit", dash: [6, 4], width: 1.5 },
-    { key: "forecast_kw", label: "Forecast", colour: "forecast", dash: [2, 3], width: 1.5 },
     { key: "prognosis_kw", label: "Prognosis", colour: "prognosis", width: 1.5 },
+    { key: "forecast_kw", label: "Forecast", colour: "forecast", dash: [4, 3], width: 2 },
     { key: "plan_kw", label: "Plan", colour: "plan", width: 2 },
     { key: "net_kw", label: "Actual", colour: "actual", width: 2.5 },
   ];
@@ -97,11 +97,11 @@
   const beyond = (side) => (u) => (side > 0 ? u.scales.y.max : u.scales.y.min);
 
   function netOptions(width) {
-    const height = width < 520 ? 280 : 360;
+    const height = width < 520 ? 290 : 400;
     return {
-      width, height, tzDate: zoned, legend: { show: false }, padding: [10, 8, 0, 0],
+      width, height, tzDate: zoned, legend: { show: false }, padding: [10, 20, 0, 0],
       cursor: { drag: { x: false, y: false }, sync: { key: "day" }, points: { size: 7 } },
-      scales: { x: { time: true, range: (u, min, max) => [min, max] }, y: { range: (u, min, max) => padded(min, max) } },
+      scales: { x: { time: true, range: (u, min, max) => [min, max] }, y: { range: extent } },
       axes: axes(height, width < 520 ? null : "Power, kW   (− export, + import)"),
       series: [{}, ...LINES.map((line, k) => ({
         label: line.label, stroke: css(line.colour), width: line.width, dash: line.dash, paths: stepped,
@@ -112,6 +112,17 @@
     };
   }
 
+  // A limit far away from everything else must not flatten the rest: it is then told by the legend only.
+  function extent() {
+    const shown = LINES.filter((line) => !hidden.has(line.key));
+    const known = (lines) => lines.flatMap((line) => values(line.key).filter((value) => value != null));
+    const all = [0, ...known(shown.filter((line) => line.colour !== "limit"))];
+    const [low, high] = [Math.min(...all), Math.max(...all)];
+    const reach = Math.max(high - low, 1);
+    const near = known(shown.filter((line) => line.colour === "limit")).filter((v) => v > low - reach && v < high + reach);
+    return padded(Math.min(low, ...near), Math.max(high, ...near));
+  }
+
   function padded(min, max) {
     if (min == null || max == null) return [-1, 1];
     const low = Math.min(min, 0), high = Math.max(max, 0), pad = (high - low || 2) * 0.08;
@@ -119,9 +130,9 @@
   }
 
   function smallOptions(width, name) {
-    const height = 130;
+    const height = 140;
     return {
-      width, height, tzDate: zoned, legend: { show: false }, padding: [8, 8, 0, 0],
+      width, height, tzDate: zoned, legend: { show: false }, padding: [8, 16, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, sync: { key: "day" }, points: { size: 6 } },
       scales: { x: { time: true, range: (u, min, max) => [min, max] }, y: { range: (u, min, max) => padded(min, max) } },
       axes: axes(height, null),
@@ -210,6 +221,7 @@
     if (!state.actuals) actuals = Object.fromEntries(CHANNELS.map((name) => [name, []]));
   });
   on("day", takeDay);
+  on("plan", (plan) => { if (day) { day.plan_kw = plan.plan_kw; buildLegend(); soon(); } });
   on("actuals", (all) => {
     for (const name of CHANNELS) if (all[name]) actuals[name] = [...all[name]];
     soon();

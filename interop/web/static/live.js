@@ -2,7 +2,7 @@
 // the data from it; tables only the hint that there is news (htmx then fetches them).
 (() => {
   "use strict";
-  const WHOLE = ["day", "progress", "actual", "actuals", "settlement", "result"];
+  const WHOLE = ["day", "plan", "progress", "actual", "actuals", "settlement", "result"];
   const HINTS = ["message", "alarm", "dispatch", "resource", "peer"];
   const SILENCE_MS = 40000; // the server speaks every 15 s
   const HIDDEN_MS = 20000; // browsers allow six connections to a host: a tab nobody sees gives its own back

@@ -1,0 +1,101 @@
+"""What was said, sorted for people: messages with the answers to them, conversations in short. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interop.web.views import Row
+
+__all__ = ["Exchange", "Summary", "conversation_of", "exchanges", "refers_to", "summaries"]
+
+_ON_THE_WAY = {"NEW": "not read yet", "PENDING": "not delivered yet", "DEAD": "undeliverable", "FAILED": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A message and, where there is one, the message that answers it."""
+
+    message: Row
+    answer: Row | None = None
+
+    @property
+    def accepted(self) -> bool | None:
+        return _accepted(self.message)
+
+    @property
+    def trouble(self) -> str:
+        """Why a message is not where it should be; empty for one that is."""
+        state = _ON_THE_WAY.get(str(self.message.get("state")), "")
+        reason = str(self.message.get("reason") or "")
+        return f"{state}: {reason}" if state and reason else state
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A conversation in one line. `open` counts what nobody has answered."""
+
+    id: str
+    peers: tuple[str, ...]
+    adapters: tuple[str, ...]
+    last: Any
+    kinds: tuple[str, ...]
+    count: int
+    rejected: int
+    open: int
+
+
+def conversation_of(message: Row) -> str:
+    """The conversation's id; protocols that have none make a conversation of each message."""
+    return str(message.get("conversation_id") or message.get("message_id") or "")
+
+
+def refers_to(message: Row) -> str | None:
+    """Id of the message that this one answers; None for what is no answer."""
+    content = message.get("message")
+    if isinstance(content, dict) and content.get("$") == "Acknowledgement":
+        return str(content.get("refers_to"))
+    known = message.get("refers_to")
+    return None if known is None else str(known)
+
+
+def exchanges(messages: Sequence[Row]) -> list[Exchange]:
+    """Messages in their order, each with its answer; an answer whose message is not among them stands alone."""
+    answers = {about: m for m in messages if (about := refers_to(m)) is not None}
+    ids = {m.get("message_id") for m in messages}
+    return [
+        Exchange(m, answers.get(str(m.get("message_id"))))
+        for m in messages
+        if (about := refers_to(m)) is None or about not in ids
+    ]
+
+
+def summaries(messages: Sequence[Row]) -> list[Summary]:
+    """Conversations, the one with the latest message first."""
+    grouped: dict[str, list[Row]] = {}
+    for message in messages:
+        name = conversation_of(message)
+        rows = grouped.pop(name, [])
+        rows.append(message)
+        grouped[name] = rows
+    return [_summary(name, rows) for name, rows in reversed(grouped.items())]
+
+
+def _summary(name: str, messages: list[Row]) -> Summary:
+    said = exchanges(messages)
+    return Summary(
+        id=name,
+        peers=tuple(sorted({str(m.get("peer")) for m in messages})),
+        adapters=tuple(sorted({str(m.get("adapter")) for m in messages})),
+        last=messages[-1].get("at"),
+        kinds=tuple(dict.fromkeys(str(e.message.get("kind")) for e in said)),
+        count=len(said),
+        rejected=sum(e.accepted is False for e in said),
+        open=sum(e.accepted is None for e in said),
+    )
+
+
+def _accepted(message: Row) -> bool | None:
+    verdict = message.get("accepted")
+    return verdict if isinstance(verdict, bool) else None
