@@ -99,7 +99,7 @@ class Point:
     def words(self, raw: int | float | str) -> tuple[int, ...]:
         return struct.unpack(f">{self.registers}H", self.pack(raw))
 
-    def unpack(self, data: bytes, at: int = 0) -> Any:
+    def unpack(self, data: bytes | bytearray, at: int = 0) -> Any:
         """The raw value at byte `at`."""
         return struct.unpack_from(f">{self.code}", data, at)[0]
 
