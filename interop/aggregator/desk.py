@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -12,7 +11,6 @@ from typing import Any
 
 from adapters.ports import Direction, Interpretation
 from datamodels import (
-    Dispatch,
     DispatchStatus,
     DispatchUpdate,
     FlexOffer,
@@ -25,6 +23,7 @@ from datamodels import (
     Problem,
     Prognosis,
     Quality,
+    Quantity,
     Settlement,
     Telemetry,
     decode,
@@ -43,6 +42,7 @@ __all__ = ["AggregatorDesk", "build"]
 
 _METERED_AFTER = timedelta(minutes=45)
 _KW = Decimal("0.001")
+_REMEMBERED = (Quantity.IMPORT_ENERGY_WH, Quantity.EXPORT_ENERGY_WH, Quantity.MEAN_POWER_W, Quantity.STORED_ENERGY_WH)
 
 
 class AggregatorDesk(MarketDesk):
@@ -62,8 +62,8 @@ class AggregatorDesk(MarketDesk):
             eur_per_kwh=Decimal(str(options.get("eur_per_kwh", "0.05"))),
             options=int(options.get("offer_options", 2)),
         )
-        paths = (Path(str(options[key])) for key in ("homes", "history", "tariffs"))
-        self.planner = Planner(*paths, context.terms.calendar, pricing)
+        homes, history, tariffs = (Path(str(options[key])) for key in ("homes", "history", "tariffs"))
+        self.planner = Planner(homes, history, tariffs, context.terms.calendar, pricing)
         self.meter = Meter()
         self.operation = Operation(context, self.planner, self.meter)
         self.margin_w = float(options.get("margin_w", 2000))
@@ -180,7 +180,7 @@ class AggregatorDesk(MarketDesk):
     # --- parts ----------------------------------------------------------------------------
 
     def _metering(self, about: Any, connection: str) -> Metering:
-        """A connection's day: the sum of what its meters measured; gaps are filled by the plan and marked uncertain."""
+        """A connection's day: the sum of what its meters measured; where gaps had to be filled, it is uncertain."""
         calendar, period = self.context.terms.calendar, self.planner.period
         total = IspSeries.of(calendar, period, [0] * calendar.isps(period))
         quality = Quality.GOOD
@@ -188,18 +188,7 @@ class AggregatorDesk(MarketDesk):
             measured = self.operation.power(id)
             if not measured.is_complete:
                 quality = Quality.UNCERTAIN
-                measured = IspSeries(
-                    calendar,
-                    period,
-                    tuple(
-                        0
-                        if p is None and id in self.operation.offline()
-                        else self.operation.planned(id, k)
-                        if p is None
-                        else p
-                        for k, p in enumerate(measured.power_w)
-                    ),
-                )
+                measured = self.operation.completed(id, measured)
             total = total + measured
         profile = MeterProfile(
             MeteringKind.POWER, "kW", tuple((Decimal(p or 0) / 1000).quantize(_KW) for p in total.power_w)
@@ -261,15 +250,16 @@ class AggregatorDesk(MarketDesk):
     async def _remember(self) -> None:
         """Take up telemetry of the day and what resources were told, from the store."""
         begin, end = self._day_span
-        with contextlib.suppress(LookupError):
-            self.meter.add(await self.context.store.telemetry_between(begin, end))
+        for resource in self.context.resources:
+            for quantity in _REMEMBERED:
+                self.meter.add(await self.context.store.telemetry(resource, quantity, begin, end + _METERED_AFTER))
         orders = self._orders()
         if not orders or self.book.document("dispatched", self._source(orders)) is None:
             return
         low, high = self._bounds(orders)
         plan = await asyncio.to_thread(self.planner.within, low, high)
-        sent = [decode(d.value) for d in await self.context.store.documents("hub") if d.kind == "dispatch"]
-        self.operation.resume(self._source(orders), plan, low, high, [d for d in sent if isinstance(d, Dispatch)])
+        sent = [decode(document.value) for document in await self.context.store.documents("hub", "dispatch")]
+        self.operation.resume(self._source(orders), plan, low, high, sent)
         self._publish_day()
 
     def _publish_day(self) -> None:

@@ -318,10 +318,13 @@ class Operation:
         values = [self.meter.mean_w(id, s, s + self.calendar.isp) for s in self.calendar.starts(period)]
         return IspSeries(self.calendar, period, tuple(None if v is None else round(v) for v in values))
 
-    def planned(self, id: str, k: int) -> int:
-        """What a resource was to do in ISP k (0-based), 0 where nothing was planned."""
+    def completed(self, id: str, measured: IspSeries) -> IspSeries:
+        """Measurements with their gaps filled: 0 W for a resource that is silent now, else what it was told to do."""
         schedule = self.day.schedules.get(id) if self.day else None
-        return schedule.targets_w[k] if schedule and schedule.kind is DispatchKind.SETPOINT else 0
+        steered = schedule is not None and schedule.kind is DispatchKind.SETPOINT and id not in self.offline()
+        planned = schedule.targets_w if schedule is not None and steered else [0] * len(measured)
+        filled = (told if power is None else power for power, told in zip(measured.power_w, planned, strict=True))
+        return IspSeries(self.calendar, self.planner.period, tuple(filled))
 
     def publish(self, isp: int) -> None:
         """Publish final values of every finished ISP, by kind of resource, kW."""

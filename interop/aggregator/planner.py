@@ -21,13 +21,13 @@ from datamodels import FlexOrder, FlexRequest, IspSeries, MarketCalendar, OfferO
 from interop.aggregator.forecast import Forecast, forecast_day, nowcast
 from interop.aggregator.homes import Charger, Home, Unit, read_homes, units
 from interop.aggregator.pricing import Pricing
-from optimiser import Limits, Plan, Portfolio, Tariffs
+from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs, edge
 
 __all__ = ["DayPlan", "Measured", "Planner"]
 
 Floats = NDArray[np.float64]
 D = TypeVar("D")
-_EARLY_EUR_PER_KWH = 1e-4
+_EARLY_EUR_PER_KWH = 1e-5
 """Breaks ties between equally cheap plans in favour of the earlier one, as a storage system would."""
 
 
@@ -114,7 +114,7 @@ class Planner:
 
     def options(self, request: FlexRequest, prognosis: Prognosis) -> list[OfferOption]:
         """Priced options for a request, the fullest first; empty where nothing can be done for it."""
-        wanted = optimiser.edge.request_of(request, prognosis.power)
+        wanted = edge.request_from(request, prognosis.power)
         priced = optimiser.offers(
             self._portfolio(self.forecast), self._tariffs, self.baseline().plan, wanted, k=self.pricing.options
         )
@@ -168,13 +168,12 @@ class Planner:
         """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them."""
         self._now = nowcast(self.forecast, measured, self.homes)
         portfolio = self._portfolio(self._now)
-        state, unavailable = self._state(isp, measured, last)
         plan = optimiser.replan(
             portfolio,
             _limits(low_w, high_w),
             self._tariffs,
             now=isp - 1,
-            state=state,
+            state=self._state(portfolio, measured, last.plan),
             earlier=last.plan,
             time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
         )
@@ -222,6 +221,39 @@ class Planner:
             th_max=np.repeat(buffer[:, None], isps, axis=1),
         )
 
+    def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan) -> State:
+        """Where every unit will stand when the running ISP is over, from what was measured and what is going on."""
+        running, rest = measured.isp - 1, 1.0 - measured.elapsed
+        hours = self.calendar.isp_hours
+        state = State.foreseen(portfolio, plan, measured.isp)
+        battery, ev, thermal = (np.array(a) for a in (state.battery_kwh, state.ev_kwh, state.thermal))
+        lost: list[tuple[int, str, Reach]] = []
+        for n, unit in enumerate(self._units):
+            for device, kind in (
+                (unit.battery, "battery"),
+                (unit.charger, "ev"),
+                (unit.heat_pump, "heat_pump"),
+                (unit.pv, "pv"),
+            ):
+                if device is not None and device.id in measured.offline:
+                    lost.append((n, kind, Reach.OFF if kind == "battery" else Reach.AUTONOMOUS))
+            if unit.battery and unit.battery.id in measured.stored_wh:
+                power = 0.0 if unit.battery.id in measured.offline else measured.running_w[unit.battery.id] / 1000
+                gain = power * unit.battery.efficiency if power > 0 else power / unit.battery.efficiency
+                stored = measured.stored_wh[unit.battery.id] / 1000 + gain * rest * hours
+                battery[n] = min(max(stored, 0.0), unit.battery.capacity_wh / 1000)
+            if unit.charger:
+                ev[n] = hours * _so_far(measured.power_w[unit.charger.id], plan.ev_kw[n], running).sum()
+            if unit.heat_pump:
+                demand = -portfolio.th_w[n, : running + 1]
+                taken = hours * _so_far(measured.power_w[unit.heat_pump.id], plan.hp_kw[n], running)
+                buffer = unit.heat_pump.buffer_wh / 1000
+                thermal[n] = min(max(float((taken - demand).sum()), -buffer), buffer)
+        state = State(battery, ev, thermal)
+        for n, kind, reach in lost:
+            state = state.lose(n, kind, reach)
+        return state
+
     def unmanaged_kw(self) -> list[float]:
         """Forecast net power (T,) of all homes if nobody steered anything."""
         net = self.forecast.load_kw.sum(axis=1) - self.forecast.pv_kw.sum(axis=1)
@@ -244,6 +276,15 @@ class Planner:
         homes = (plan.load_kw + plan.ev_kw + plan.hp_kw).sum(axis=0) * 1000
         net = IspSeries.of(self.calendar, self.period, plan.group_kw[0] * 1000)
         return DayPlan(net, targets, [float(v) for v in homes], plan.energy_cost_eur, plan)
+
+
+def _so_far(measured_w: Sequence[float | None], planned_kw: Floats, running: int) -> Floats:
+    """kW of ISPs 0..`running`: measured where there is a value, else as planned."""
+    power = np.array(planned_kw[: running + 1])
+    for k, value in enumerate(measured_w[: running + 1]):
+        if value is not None:
+            power[k] = value / 1000
+    return power
 
 
 def _limits(low_w: Sequence[float], high_w: Sequence[float]) -> Limits:

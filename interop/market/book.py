@@ -92,6 +92,10 @@ class Book:
     def record(self, message_id: str) -> Record | None:
         return self._records.get(message_id)
 
+    def document(self, kind: str, key: str) -> Any:
+        """A desk's own note, or None."""
+        return self._others.get((kind, key))
+
     def messages(self, cls: type[T], *, direction: Direction | None = None, accepted: bool | None = None) -> list[T]:
         """Messages of a class in the order they were recorded, optionally of one direction and verdict."""
         return [

@@ -32,15 +32,12 @@ class MarketDesk:
     def __init__(self, context: DeskContext) -> None:
         self.context = context
         self.book = Book()
+        self.history: History = self.book
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._log = logging.getLogger(f"gridparley.{type(self).__name__.lower()}")
 
     # --- Desk: called by the hub ------------------------------------------------------------------------------------
-
-    @property
-    def history(self) -> History:
-        return self.book
 
     def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
         self.book.load(documents)
