@@ -119,7 +119,8 @@ def _read_slowly(node: etree._Element, spec: ElementSpec, problems: list[Problem
 
 
 def _read_children(node: etree._Element, spec: ElementSpec, problems: list[Problem]) -> tuple[Element, ...]:
-    if node.text and node.text.strip():
+    text = node.text
+    if text and (not spec.children or text.strip()):  # an empty element holds not even white space
         _report(problems, node, "text is not allowed here")
     found: list[Element] = []
     particles = iter(spec.children)

@@ -28,11 +28,13 @@ def _option(context: Context) -> OfferOption | None:
 
 @rule("R31", _ORDER, "Invalid Message", "3.8")
 def solicited_order(context: Context) -> Iterator[Finding]:
-    unsolicited, reference = context.element.get("Unsolicited"), context.element.get("FlexOfferMessageID")
-    if unsolicited is not None and unsolicited != (reference is None):
+    # Absent means false: up to 3.0.0 every order refers to an offer.
+    unsolicited, reference = bool(context.element.get("Unsolicited")), context.element.get("FlexOfferMessageID")
+    if unsolicited != (reference is None):
         yield Finding(
             "Unsolicited",
-            f"is {str(unsolicited).lower()}, and an offer is {'not ' if reference is None else ''}named",
+            f"is {'true' if unsolicited else 'false or absent'}, and an offer is "
+            f"{'not ' if reference is None else ''}named",
             "FlexOfferMessageID must be present if and only if the order is solicited",
         )
 
