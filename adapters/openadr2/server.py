@@ -66,9 +66,9 @@ class Listener:
     async def start(self, host: str, port: int) -> None:
         # auto_decompress off: a compressed body is refused, so none is ever inflated.
         server = web.Server(self._handle, keepalive_timeout=_KEEPALIVE_S, access_log=None, auto_decompress=False)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, host, port, ssl_context=self._context, shutdown_timeout=_STOP_S)
+        self._site = web.TCPSite(self._runner, host, port, ssl_context=self._context)
         await self._site.start()
 
     async def stop(self) -> None:

@@ -1,0 +1,135 @@
+"""Surroundings for tests of the OpenADR adapter: ports kept in memory, and a market clock that can be turned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from adapters.ports import Change, Ports, Receipt, ReceiptStatus
+from datamodels import (
+    Binding,
+    Dispatch,
+    DispatchInterval,
+    DispatchKind,
+    MarketTerms,
+    Resource,
+    ResourceKind,
+    ResourceRole,
+)
+
+
+class HandClock:
+    """Market = `market` + `rate` * (wall - `anchor`); the wall stands still until a test moves it, or is the real one."""
+
+    def __init__(self, *, rate: float = 1.0, real: bool = False) -> None:
+        self.rate = rate
+        self.real = real
+        self.anchor = datetime.now(UTC) if real else datetime(2026, 3, 1, 12, tzinfo=UTC)
+        self.market = datetime(2026, 5, 20, 0, tzinfo=UTC)
+        self.wall = self.anchor
+
+    def set(self, market: datetime, rate: float | None = None) -> None:
+        self.anchor, self.market, self.rate = self._wall(), market, rate or self.rate
+
+    def _wall(self) -> datetime:
+        return datetime.now(UTC) if self.real else self.wall
+
+    def now(self) -> datetime:
+        return self.from_wall(self._wall())
+
+    def from_wall(self, instant: datetime) -> datetime:
+        return self.market + (instant - self.anchor) * self.rate
+
+    def to_wall(self, instant: datetime) -> datetime:
+        return self.anchor + (instant - self.market) / self.rate
+
+    async def sleep_until(self, instant: datetime) -> None:
+        raise AssertionError("not used by this adapter")
+
+
+@dataclass
+class Hub:
+    """Inbound, State and Trace at once; `documents` survives a "restart" of the adapter."""
+
+    documents: dict[tuple[str, str], Any] = field(default_factory=dict)
+    samples: list[Any] = field(default_factory=list)
+    updates: list[Any] = field(default_factory=list)
+    refusals: list[tuple[str, str, str]] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)
+    traced: list[tuple[str, str, bytes]] = field(default_factory=list)
+    commits: int = 0
+
+    async def receive(self, received: Any, changes: Any = ()) -> Receipt:
+        self.received.append(received)
+        self._write(changes)
+        return Receipt(ReceiptStatus.NEW)
+
+    async def telemetry(self, samples: Any) -> None:
+        self.samples += samples
+
+    async def dispatch_update(self, update: Any) -> None:
+        self.updates.append(update)
+
+    def refused(self, adapter: str, peer: str, rule: str, detail: str) -> None:
+        self.refusals.append((peer, rule, detail))
+
+    def load(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {key: value for (k, key), value in self.documents.items() if k == kind}
+
+    async def commit(self, *changes: Change) -> None:
+        self._write(changes)
+
+    def _write(self, changes: Any) -> None:
+        self.commits += 1
+        for change in changes:
+            if change.value is None:
+                self.documents.pop((change.kind, change.key), None)
+            else:
+                self.documents[change.kind, change.key] = change.value
+
+    def trace(self, adapter: str, peer: str, direction: Any, kind: str, raw: bytes, note: str = "") -> None:
+        self.traced.append((direction, kind, raw))
+
+    @property
+    def statuses(self) -> list[tuple[str, int, str]]:
+        return [(u.dispatch, u.revision, str(u.status)) for u in self.updates]
+
+
+def home(ven: str, resource_id: str = "battery", **options: str) -> Resource:
+    return Resource(
+        id=f"{ven}.{resource_id}",
+        connection=f"ean.{ven}",
+        kind=ResourceKind.BATTERY,
+        role=ResourceRole.STORAGE,
+        p_min_w=-5000,
+        p_max_w=10000,
+        binding=Binding("openadr2", f"{ven}/{resource_id}", dict(options)),
+    )
+
+
+def ports(hub: Hub, clock: HandClock, *resources: Resource) -> Ports:
+    return Ports(
+        inbound=hub,
+        state=hub,
+        clock=clock,
+        trace=hub.trace,
+        terms=MarketTerms(),
+        participants={},
+        resources={r.id: r for r in resources},
+    )
+
+
+def plan(
+    id: str,
+    resource: Resource,
+    start: datetime,
+    values: tuple[int, ...],
+    *,
+    step: timedelta = timedelta(minutes=15),
+    kind: DispatchKind = DispatchKind.SETPOINT,
+    revision: int = 0,
+    priority: int = 0,
+) -> Dispatch:
+    intervals = tuple(DispatchInterval(start + k * step, step, v) for k, v in enumerate(values))
+    return Dispatch(id, resource.id, kind, intervals, "test", revision, priority)
