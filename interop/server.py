@@ -26,11 +26,16 @@ from interop.store import Store, StoreUnavailable
 from interop.tap import Tap
 from interop.views import ServerViews
 
-__all__ = ["Server", "run"]
+__all__ = ["Server", "make_clock", "run"]
 
 log = logging.getLogger(__name__)
 _STOP_S = 9.0
 _PROOF_S = 1.0
+
+
+def make_clock(config: Config) -> Clock:
+    """Market time as configured (OSError or ValueError where the anchor file cannot be read)."""
+    return FileClock(config.clock.file) if config.clock.file else SystemClock()
 
 
 class Server:
@@ -47,7 +52,7 @@ class Server:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.clock: Clock = FileClock(config.clock.file) if config.clock.file else SystemClock()
+        self.clock = make_clock(config)
         self.feed = Feed()
         self.metrics = Metrics()
         self.tap = Tap(self.clock.now)
@@ -232,13 +237,14 @@ async def _within(stop: Callable[[], Awaitable[None]]) -> None:
         log.exception("a part of the server did not stop in order")
 
 
-async def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def run(config: Config, on_ready: Callable[[Server], None] = lambda server: None) -> None:
+    """Serve until SIGTERM or SIGINT; raises what `Server.start` raises."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     server = Server(config)
     await server.start()
+    on_ready(server)
     try:
         await told.wait()
         log.info("stopping")

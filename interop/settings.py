@@ -49,10 +49,10 @@ class Settings:
         assert is_dataclass(cls)
         hints = typing.get_type_hints(cls)
         known = {f.name: f for f in fields(cls)}
+        before = len(self.problems)
         for key in data:
             if key not in known:
                 self._wrong(f"{where}.{key}".lstrip("."), "unknown key", nearest(key, known))
-        before = len(self.problems)
         values = {
             name: self._field(field, hints[name], data, f"{where}.{name}".lstrip(".")) for name, field in known.items()
         }

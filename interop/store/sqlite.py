@@ -43,7 +43,7 @@ from interop.store.migrate import apply_migrations, migrations
 from interop.store.reader import MAIN_FILE, TELEMETRY_FILE, Reader, microseconds
 from interop.store.writer import Writer
 
-__all__ = ["Store"]
+__all__ = ["Store", "locked"]
 
 T = TypeVar("T")
 _READERS = 2
@@ -188,6 +188,17 @@ def _lock(directory: Path) -> int:
         os.close(handle)
         raise StoreLocked(f"{directory} is in use by another gridparley process") from None
     return handle
+
+
+def locked(directory: Path) -> bool:
+    """Whether a process has the store in this directory open for writing."""
+    if not (directory / "lock").exists():
+        return False
+    try:
+        os.close(_lock(directory))
+    except StoreLocked:
+        return True
+    return False
 
 
 def _connect(path: Path, family: str, synchronous: str) -> sqlite3.Connection:

@@ -1,0 +1,5 @@
+"""`python -m interop` is `gridparley`."""
+
+from interop.cli import main
+
+main()
