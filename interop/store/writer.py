@@ -124,7 +124,9 @@ class Writer:
     def _attempt(connection: sqlite3.Connection, job: _Job) -> None:
         connection.execute("SAVEPOINT job")
         try:
-            job.result = job.work(connection)
+            result = job.work(connection)
+            # A cursor must not leave this thread: its end elsewhere would reset a statement that is in use here.
+            job.result = None if isinstance(result, sqlite3.Cursor) else result
         except Exception as error:  # belongs to the caller of this job, not to the group
             if not connection.in_transaction:
                 raise sqlite3.OperationalError(f"the whole transaction was rolled back: {error}") from error
