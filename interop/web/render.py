@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +47,7 @@ def environment(assets: Assets) -> Environment:
 
 def number(value: Any, digits: int = 1) -> str:
     """A number as people write it: a true minus sign, thousands apart; a dash for what is not known."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return _NONE
     digits = 0 if isinstance(value, int) else digits
     shown = f"{value:,.{digits}f}".replace(",", "\u202f")
@@ -57,6 +58,8 @@ def number(value: Any, digits: int = 1) -> str:
 
 def money(value: Any) -> str:
     """An amount to the cent; amounts travel as decimal strings."""
+    if isinstance(value, Undefined):
+        return _NONE
     try:
         return number(float(value), 2)
     except (TypeError, ValueError):
