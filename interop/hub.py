@@ -148,6 +148,8 @@ class Hub:
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Handle what is durable already, as far as time allows; the rest waits for the next start."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._wake.set()
         if self._processor is not None:
@@ -271,18 +273,14 @@ class Hub:
         step = self._step(now, row)
         try:
             decision = self._decide(row, step, now)
+            described = step.messages[f"in {row.seq}"] = _describe(row, decision, now)
             step.add(decision.effects)
         except Exception as error:  # a bug in an adapter or a desk: this row fails, the others go on
             await self._fail(row, error, now)
             return
-        described = _describe(row, decision, now)
-        step.messages[f"in {row.seq}"] = described
-        step.log("message.in", **described)
-        step.marks.append(
-            InboxMark(
-                row.seq, InboxState.DONE, "", decision.kind, decision.message, decision.accepted, decision.reasons
-            )
-        )
+        event = Event("message.in", now, described)
+        said = decision.kind, decision.message, decision.accepted, decision.reasons
+        step.marks.append(InboxMark(row.seq, InboxState.DONE, "", *said, event))
         if decision.answer is not None:
             answer = decision.answer
             step.answers.append(Answer(answer.refers_to, answer.accepted, answer.reasons))

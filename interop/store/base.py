@@ -144,6 +144,7 @@ class InboxMark:
     message: Any = None
     accepted: bool | None = None
     reasons: tuple[str, ...] = ()
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,12 +106,15 @@ class Reader:
     def messages(self, conversation: str | None = None, peer: str | None = None, limit: int = 200) -> list[MessageRow]:
         conditions = {"conversation_id = :conversation": conversation, "peer = :peer": peer}
         wanted = " AND ".join(text for text, value in conditions.items() if value is not None)
-        query = _MESSAGES.format(where=f"WHERE {wanted}" if wanted else "") + " ORDER BY at DESC, seq DESC LIMIT :limit"
+        query = (
+            _MESSAGES.format(where=f"WHERE {wanted}" if wanted else "")
+            + " ORDER BY at DESC, direction DESC, seq DESC LIMIT :limit"
+        )
         values = {"conversation": conversation, "peer": peer, "limit": limit}
         return [_message_row(row) for row in self._main.execute(query, values)][::-1]
 
     def message(self, message_id: str) -> list[MessageRow]:
-        query = _MESSAGES.format(where="WHERE message_id = :id") + " ORDER BY at, seq"
+        query = _MESSAGES.format(where="WHERE message_id = :id") + " ORDER BY at, direction, seq"
         return [_message_row(row) for row in self._main.execute(query, {"id": message_id})]
 
     def counts(self) -> dict[str, dict[str, int]]:

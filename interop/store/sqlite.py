@@ -74,11 +74,15 @@ class Store:
         try:
             store._lock = _lock(directory)
             await store._main.start()
-            await store._samples.start()
+            try:
+                await store._samples.start()
+            except BaseException:
+                await store._main.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             store._unlock()
             raise StoreUnavailable(f"{directory} cannot be used: {error}") from error
-        except Exception:
+        except BaseException:
             store._unlock()
             raise
         return store
@@ -168,6 +172,8 @@ class Store:
                 self._readers.append(reader)
             return query(reader)
 
+        if self._lock is None:
+            raise StoreUnavailable("the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
         except sqlite3.OperationalError as error:
@@ -246,6 +252,8 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
         )
         if done.rowcount != 1:
             raise AlreadyHandled(f"inbox row {mark.seq} has been handled before")
+        if mark.event is not None:
+            _log(connection, mark.event)
     for document in batch.documents:
         _document(connection, document)
     queued = tuple(entry.message_id for entry in batch.outbox if _queue(connection, entry))
