@@ -11,6 +11,7 @@ guesswork. An answer nobody waits for (late, duplicate) is dropped by its id.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import time
 from collections import deque
@@ -88,7 +89,7 @@ class MbapClient(asyncio.Protocol):
         except TimeoutError:
             raise Disconnected(f"no connection within {timeout_s} s") from None
         except OSError as error:
-            raise Disconnected(error.strerror or str(error)) from None
+            raise Disconnected(os.strerror(error.errno) if error.errno else str(error)) from None
         return client
 
     @property

@@ -56,7 +56,7 @@ class DeviceMap:
             if model.layout is None:
                 found.append(Problem("sunspec.unknown", where, "no definition; skipped", severity=Severity.INFO))
                 continue
-            fixed = layout(model.id).registers
+            fixed = max(p.offset + p.registers for p in layout(model.id).points.values())  # a pad may be left out
             if 2 + model.length < fixed:
                 text = f"{2 + model.length} registers where the definition has {fixed}; the rest is missing"
                 found.append(Problem("sunspec.short", where, text, severity=Severity.WARNING))
