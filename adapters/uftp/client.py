@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from email.utils import parsedate_to_datetime
 
@@ -61,7 +62,7 @@ class Client:
         seen = {url}
         try:
             for _ in range(_MOST_REDIRECTS + 1):
-                async with self._session.post(url, data=body, allow_redirects=False) as response:
+                async with self._session.post(url, data=io.BytesIO(body), allow_redirects=False) as response:
                     if response.status not in _REDIRECTS or "Location" not in response.headers:
                         return await _outcome(response)
                     target = url.join(URL(response.headers["Location"]))

@@ -166,9 +166,10 @@ def encode(element: Element) -> bytes:
     parts = ['<?xml version="1.0" encoding="UTF-8"?>\n']
     _write(element, MESSAGES[element.name].spec[version], parts)
     data = "".join(parts).encode("utf-8")
-    _, problems = validate(xml.parse(data, _OWN))
-    if problems:
-        raise ValueError(f"{element.name} cannot be sent as UFTP {version}: " + "; ".join(map(str, problems)))
+    try:
+        decode(data, _OWN)
+    except TransportFault as fault:
+        raise ValueError(f"{element.name} cannot be sent as UFTP {version}: {fault.message}") from None
     return data
 
 

@@ -33,6 +33,7 @@ _KEEPALIVE_S = 15.0
 _BODY_S = 10.0
 _BODY_BYTES_PER_S = 100_000
 _SHUTDOWN_S = 5.0
+_LINGER_S = 1.0  # how long a refused body may still trickle in before the connection is cut
 _BURST_S = 2.0
 _MEDIA = ("text/xml", "application/xml")
 
@@ -93,6 +94,7 @@ class Server:
         self._runner = web.AppRunner(
             app,
             keepalive_timeout=_KEEPALIVE_S,
+            lingering_time=_LINGER_S,
             shutdown_timeout=_SHUTDOWN_S,
             access_log=None,
             auto_decompress=False,

@@ -27,7 +27,6 @@ from datamodels import (
     CongestionPoint,
     Contract,
     DispatchUpdate,
-    FlexOffer,
     FlexOrder,
     FlexRequest,
     MarketMessage,

@@ -68,7 +68,10 @@ def _judge(world: ModuleType, case: dict[str, Any]) -> Any:
         history.replay(way, _payload(name))
     payload = _edit(_payload(base), case)
     root = etree.fromstring(_payload(base))
-    sender, role = case.get("envelope") or (root.get("SenderDomain"), root.get("SenderDomain").partition(".")[0].upper())
+    sender, role = case.get("envelope") or (
+        root.get("SenderDomain"),
+        root.get("SenderDomain").partition(".")[0].upper(),
+    )
     own = case.get("own", root.get("RecipientDomain"))
     moment = case.get("now", DOCUMENT["now"].get(base))
     now = datetime.fromisoformat(moment) if moment else world.NOW
@@ -90,7 +93,9 @@ def _judge(world: ModuleType, case: dict[str, Any]) -> Any:
 def test_untouched_messages_pass_every_rule(world: ModuleType, base: str) -> None:
     verdict = _judge(world, {"base": base})
     assert verdict.problems == ()
-    assert verdict.result == {"TestMessage": "TestMessageResponse"}.get(base, None if "Response" in base else "Accepted")
+    assert verdict.result == {"TestMessage": "TestMessageResponse"}.get(
+        base, None if "Response" in base else "Accepted"
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{c['rule']}-{c['base']}-{n}" for n, c in enumerate(CASES)])

@@ -116,7 +116,7 @@ def test_vectors_agree(shared: ModuleType, schemas: dict[str, etree.XMLSchema]) 
 def _mutate(root: etree._Element, dice: random.Random) -> None:
     nodes = [n for n in root.iter() if isinstance(n.tag, str)]
     node = dice.choice(nodes[:40])
-    names = sorted(str(a) for a in node.keys())
+    names = sorted(str(name) for name, _ in node.items())
     choice = dice.randrange(9)
     if choice == 0 and names:
         del node.attrib[dice.choice(names)]
