@@ -19,12 +19,12 @@ from lxml import etree
 
 from adapters import xml
 from adapters.errors import TransportFault
-from adapters.openadr2 import codec, events, lenient, registration, reports, rules
+from adapters.openadr2 import codec, events, lenient, polling, rules
 from adapters.openadr2.config import Config, Profile
-from adapters.openadr2.model import OadrResponse, Payload
+from adapters.openadr2.model import Payload
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.server import Exchange, Listener
-from adapters.openadr2.session import ADAPTER, Delivery, Event, Opt, Outcome, Session, Ven, answer
+from adapters.openadr2.session import ADAPTER, Delivery, Event, Opt, Outcome, Session, Ven
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
 from adapters.tls import TlsProfile, server_context
@@ -192,9 +192,11 @@ class OpenAdr2Adapter:
         async with self._locks[name]:
             # Look again: a message before this one may have changed the record while we waited.
             caller = Caller(self._session.vens.get(name), exchange.fingerprint)
+            if name:
+                await self._follow_setting(name)
             if exchange.endpoint == "OadrPoll" and self._may_poll(caller.ven, payload):
                 assert caller.ven is not None
-                body, kind = await self._poll(caller.ven)
+                body, kind = self._poll(caller.ven)
             else:
                 outcome = rules.handle(self._session, caller, exchange.endpoint, payload)
                 await self._settle(outcome, peer, kind, exchange.body)
@@ -245,22 +247,21 @@ class OpenAdr2Adapter:
             and payload.get(_VERSION) in (None, "2.0b")
         )
 
-    async def _poll(self, ven: Ven) -> tuple[bytes, str]:
-        """Exactly one payload: what waits longest in importance, or the prebuilt oadrResponse."""
-        mark = (self._ports.clock.rate, self._ports.clock.to_wall(_CLOCK_MARK))
-        if self._marks.get(ven.name) != mark:
-            await self._settle(events.retranslate(self._session, ven.name))
-            self._marks[ven.name] = mark
-        waiting: Payload | None = registration.pending(self._session, ven)
-        if waiting is None and events.unanswered(self._session, ven.name):
-            waiting = events.distribute(self._session, ven, self._session.new_id())
-        if waiting is None:
-            waiting = reports.unconfirmed(self._session, ven)
+    def _poll(self, ven: Ven) -> tuple[bytes, str]:
+        """The short way: no wire object is built where nothing waits."""
+        waiting = polling.waiting(self._session, ven)
         if waiting is not None:
             return _encoded(waiting)
         if ven.ven_id not in self._idle:
-            self._idle[ven.ven_id] = codec.encode(OadrResponse(answer(""), ven.ven_id))
+            self._idle[ven.ven_id], _ = _encoded(polling.nothing(ven))
         return self._idle[ven.ven_id], "oadrResponse"
+
+    async def _follow_setting(self, ven: str) -> None:
+        """Translate a VEN's events anew where the clock has been set since it last asked."""
+        mark = (self._ports.clock.rate, self._ports.clock.to_wall(_CLOCK_MARK))
+        if self._marks.get(ven) != mark:
+            await self._settle(events.retranslate(self._session, ven))
+            self._marks[ven] = mark
 
     async def _settle(self, outcome: Outcome, peer: str = "", kind: str = "", raw: bytes = b"") -> None:
         """Make an outcome durable, then take it over, then queue its news. Called under the VEN's lock."""

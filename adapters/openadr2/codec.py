@@ -42,6 +42,7 @@ __all__ = [
     "payload_element",
     "read_tree",
     "schema",
+    "schema_path",
     "ven_id_of",
 ]
 
@@ -54,17 +55,24 @@ _TAGS = {cls: tag for tag, cls in PAYLOADS.items()}
 _PREFIXED = {p: u for p, u in NAMESPACES.items() if p not in ("gml", "atom")}
 
 
-@cache
-def schema() -> etree.XMLSchema:
-    """The schema of OpenADR 2.0b, compiled once from the files that the package openleadr ships.
+def schema_path() -> Path:
+    """The root of the schemas that the package openleadr ships.
 
     The package is located, not imported: its own parser must never meet foreign data.
+
+    Raises:
+        RuntimeError: the package is not installed.
     """
     spec = importlib.util.find_spec("openleadr")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("the schemas of OpenADR 2.0b are missing: install openleadr >= 0.5.36")
-    path = Path(spec.submodule_search_locations[0]) / "schema" / "oadr_20b.xsd"
-    return etree.XMLSchema(etree.parse(str(path)))
+    return Path(spec.submodule_search_locations[0]) / "schema" / "oadr_20b.xsd"
+
+
+@cache
+def schema() -> etree.XMLSchema:
+    """The compiled schema of OpenADR 2.0b."""
+    return etree.XMLSchema(etree.parse(str(schema_path())))
 
 
 def read_tree(data: bytes, limits: xml.Limits = xml.DEFAULT_LIMITS) -> etree._Element:

@@ -274,7 +274,8 @@ def tick(session: Session, ven: str) -> Outcome:
             keep.append(news)
             updates.append(_update(session, news, "" if news.told in _ACCEPTED else "the VEN did not answer in time"))
         confirmed = delivery.answered == event.modification
-        if status == "completed" or (event.cancelled and (confirmed or now >= event.dispatch.end)):
+        passed = now >= event.dispatch.end and not event.open_ended
+        if status == "completed" or (event.cancelled and (confirmed or passed)):
             keep.append(replace(event, closed=wall))
     old = session.closed_before(ven, wall - RETENTION)
     drop: tuple[Record, ...] = (*old, *(session.deliveries[e.id] for e in old if e.id in session.deliveries))

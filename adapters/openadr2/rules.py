@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from adapters.errors import Rejection
-from adapters.openadr2 import codec, events, model, opts, registration, reports
+from adapters.openadr2 import codec, events, model, opts, polling, registration, reports
 from adapters.openadr2.model import EiResponse, Payload
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.session import Outcome, Session, answer
@@ -85,6 +85,7 @@ _TABLE: Mapping[type, _Entry] = {
     ),
     model.OadrCanceledReport: _Entry("EiReport", reports.canceled_report, _plain),
     model.OadrCreateOpt: _Entry("EiOpt", opts.create_opt, lambda s, r, p: model.OadrCreatedOpt(r, _opt_id(p))),
+    model.OadrPoll: _Entry("OadrPoll", polling.poll, _plain),
     model.OadrCancelOpt: _Entry("EiOpt", opts.cancel_opt, lambda s, r, p: model.OadrCanceledOpt(r, _opt_id(p))),
 }
 

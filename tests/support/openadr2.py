@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
+from aiohttp import ClientSession
+
+from adapters.openadr2 import build, codec, model
 from adapters.ports import Change, Ports, Receipt, ReceiptStatus
 from datamodels import (
     Binding,
@@ -133,3 +137,72 @@ def plan(
 ) -> Dispatch:
     intervals = tuple(DispatchInterval(start + k * step, step, v) for k, v in enumerate(values))
     return Dispatch(id, resource.id, kind, intervals, "test", revision, priority)
+
+
+class Vtn:
+    """A running adapter, and a VEN's hand at its socket."""
+
+    def __init__(self, hub: Hub, clock: HandClock, *resources: Resource, **config: Any) -> None:
+        self.hub, self.clock = hub, clock
+        settings = {
+            "listen": "127.0.0.1:0",
+            "insecure": True,
+            "poll_frequency_s": 10,
+            "vens": [{"ven_name": "one", "ven_id": "ven-1"}, {"ven_name": "two", "ven_id": "ven-2"}],
+        }
+        self.adapter = build(settings | config, ports(hub, clock, *resources))
+
+    async def __aenter__(self) -> Self:
+        await self.adapter.start()
+        self.url = f"{self.adapter.status().listening[0]}/OpenADR2/Simple/2.0b"
+        self.http = ClientSession()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.http.close()
+        await self.adapter.stop()
+
+    async def post(self, endpoint: str, body: Any, content_type: str = "application/xml") -> tuple[int, bytes]:
+        headers = {"Content-Type": content_type}
+        async with self.http.post(f"{self.url}/{endpoint}", data=body, headers=headers) as reply:
+            return reply.status, await reply.read()
+
+    async def say(self, endpoint: str, message: Any) -> Any:
+        """Send a wire object; the wire object that comes back, checked against the schema."""
+        status, body = await self.post(endpoint, codec.encode(message))
+        assert status == 200, body
+        root = codec.read_tree(body)
+        codec.check_schema(root)
+        return codec.decode(codec.payload_element(root))
+
+    async def poll(self, ven_id: str = "ven-1") -> Any:
+        return await self.say("OadrPoll", model.OadrPoll(ven_id))
+
+    async def register(self, name: str = "one", **fields: Any) -> Any:
+        message = model.OadrCreatePartyRegistration(
+            request_id="r1",
+            profile_name="2.0b",
+            transport_name="simpleHttp",
+            report_only=False,
+            xml_signature=False,
+            ven_name=name,
+            http_pull_model=True,
+        )
+        return await self.say("EiRegisterParty", replace(message, **fields))
+
+    async def opt(self, event_id: str, mod: int, opt_type: str = "optIn", *, ven_id: str = "ven-1", code: int = 200) -> Any:
+        response = model.EventResponse(code, "q", model.QualifiedEventId(event_id, mod), opt_type)
+        message = model.OadrCreatedEvent(model.EiResponse(200, "q"), ven_id, (response,))
+        return await self.say("EiEvent", message)
+
+    async def news(self) -> list[tuple[str, int, str]]:
+        """The dispatch statuses told so far, once the adapter has caught up with its clock."""
+        for _ in range(4):
+            await asyncio.sleep(0.006)
+        return self.hub.statuses
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
