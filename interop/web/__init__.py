@@ -5,7 +5,9 @@ Pages are rendered on the server and refreshed in parts; nothing is loaded from 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,18 +18,21 @@ from interop.web.render import environment
 from interop.web.secure import add_headers, not_found_page
 from interop.web.views import Row, Views
 
+if TYPE_CHECKING:
+    from interop.server import Server
+
 __all__ = ["Row", "Views", "mount", "register"]
 
 
-def register(app: web.Application, server: Any) -> None:
+def register(app: web.Application, server: Server) -> None:
     """Entry point of group `gridparley.pages`: the pages of a server that is about to listen."""
-    mount(app, server.views)
+    mount(app, server.views, server.clock.now)
 
 
-def mount(app: web.Application, views: Views) -> None:
-    """Add the pages to an application that has not started yet."""
+def mount(app: web.Application, views: Views, now: Callable[[], datetime]) -> None:
+    """Add the pages to an application that has not started yet; `now` tells market time."""
     assets = Assets()
-    live = Live(views.feed)
+    live = Live(views, now)
     pages = Pages(views, live, environment(assets))
     app.add_routes([*pages.routes(), web.get("/static/{digest}/{name:.+}", assets.serve)])
     app.middlewares.append(not_found_page(environment(assets), pages.base))

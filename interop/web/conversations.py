@@ -8,7 +8,7 @@ from typing import Any
 
 from interop.web.views import Row
 
-__all__ = ["Exchange", "Summary", "conversation_of", "exchanges", "refers_to", "summaries"]
+__all__ = ["Exchange", "Summary", "conversation_of", "exchanges", "refers_to", "settlement_in", "summaries"]
 
 _ON_THE_WAY = {"NEW": "not read yet", "PENDING": "not delivered yet", "DEAD": "undeliverable", "FAILED": "failed"}
 
@@ -80,6 +80,27 @@ def summaries(messages: Sequence[Row]) -> list[Summary]:
         rows.append(message)
         grouped[name] = rows
     return [_summary(name, rows) for name, rows in reversed(grouped.items())]
+
+
+def settlement_in(messages: Sequence[Row], isp_hours: float) -> dict[str, Any] | None:
+    """The latest settlement among messages, as topic `settlement` of the feed has it."""
+    for message in reversed(messages):
+        content = message.get("message")
+        if isinstance(content, dict) and content.get("$") == "Settlement":
+            return {"rows": [_settled(row, content.get("currency"), isp_hours) for row in content["rows"]]}
+    return None
+
+
+def _settled(row: Row, currency: Any, isp_hours: float) -> dict[str, Any]:
+    ordered, delivered = (sum(abs(isp[key]) for isp in row["isps"]) for key in ("ordered_w", "delivered_w"))
+    return {
+        **{key: row[key] for key in ("order_reference", "price", "penalty", "net")},
+        "currency": currency,
+        "ordered_kwh": ordered * isp_hours / 1000,
+        "delivered_kwh": delivered * isp_hours / 1000,
+        "share": delivered / ordered if ordered else 1.0,
+        "isps": [isp["isp"] for isp in row["isps"]],
+    }
 
 
 def _summary(name: str, messages: list[Row]) -> Summary:

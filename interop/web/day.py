@@ -62,6 +62,20 @@ class Day:
         """The latest of a topic that is kept whole; empty where there was none."""
         return self.kept.get(topic, {})
 
+    def progress(self) -> Mapping[str, Any]:
+        """Topic `progress`; where nobody publishes it, what the rest tells of it."""
+        if published := self.of("progress"):
+            return published
+        isps, net = len(self.of("day").get("starts") or ()), self.actuals["net_kw"]
+        isp = max((k for k, power in enumerate(net, 1) if power is not None), default=0)
+        if self.of("settlement") or self.of("result"):
+            phase = "done"
+        elif isp and isp == isps:
+            phase = "settlement"
+        else:
+            phase = "day" if isp else "trade" if isps else ""
+        return {"phase": phase, "isp": isp, "of": isps}
+
     def snapshot(self) -> list[tuple[str, Any]]:
         """Items that bring another `Day` to this state, in the order in which to apply them."""
         items: list[tuple[str, Any]] = [(topic, self.kept[topic]) for topic in _KEPT if topic in self.kept]

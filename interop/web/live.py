@@ -9,20 +9,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
-from interop.feed import Feed
+from interop.store import StoreError
+from interop.web.conversations import settlement_in
 from interop.web.day import TOPICS, Day
+from interop.web.views import Views
 
 __all__ = ["Live"]
+
+log = logging.getLogger(__name__)
 
 _HINTS = frozenset({"message", "alarm", "dispatch", "resource", "peer"})
 """Topics whose content the browser fetches as a table: it is told only that there is news."""
 _QUEUE = 4096
+_SEARCHED = 500
 _HEARTBEAT_S = 15.0
 _PACE_S = 0.1
 _RETRY_MS = 1000
@@ -52,13 +59,15 @@ class Live:
     """Follows a feed for the life of an application and serves `/live`.
 
     Args:
-        feed: what is followed.
+        views: whose feed is followed.
+        now: market time.
         most: how many browsers are served at a time; the next one is told to come back (503).
     """
 
-    def __init__(self, feed: Feed, most: int = 64) -> None:
+    def __init__(self, views: Views, now: Callable[[], datetime], most: int = 64) -> None:
         self.day = Day()
-        self._feed = feed
+        self.now = now
+        self._views = views
         self._most = most
         self._browsers: set[_Browser] = set()
         self._ids = itertools.count(1)
@@ -66,9 +75,11 @@ class Live:
 
     async def follow(self, app: web.Application) -> AsyncIterator[None]:
         """A clean-up context for `app.cleanup_ctx`."""
-        with self._feed.subscribe(_QUEUE) as subscription:
+        feed = self._views.feed
+        with feed.subscribe(_QUEUE) as subscription:
             for topic in TOPICS:
-                self.day.apply(topic, self._feed.latest(topic))
+                self.day.apply(topic, feed.latest(topic))
+            await self._look_for_settlement()
             task = asyncio.create_task(self._pump(subscription), name="web-live")
             yield
             task.cancel()
@@ -83,14 +94,31 @@ class Live:
 
     async def _pump(self, subscription: AsyncIterator[tuple[str, Any]]) -> None:
         async for topic, data in subscription:
-            hint = "resource" if topic.startswith("telemetry/") else topic
-            shown = {} if hint in _HINTS else self.day.apply(topic, data)
-            if shown is not None:
-                for browser in self._browsers:
-                    browser.put(hint, shown)
+            subject = "resource" if topic.startswith("telemetry/") else topic
+            if subject in _HINTS:
+                self._tell(subject, {})
+                if subject == "message" and "Settlement" in str(data):
+                    await self._look_for_settlement()
+            elif (shown := self.day.apply(topic, data)) is not None:
+                self._tell(topic, shown)
+
+    def _tell(self, topic: str, data: Any) -> None:
+        for browser in self._browsers:
+            browser.put(topic, data)
+
+    async def _look_for_settlement(self) -> None:
+        """The message that settles the day is known to the store, whether or not anybody publishes its rows."""
+        try:
+            messages = await self._views.messages(None, _SEARCHED)
+        except StoreError as error:
+            log.warning("cannot look for a settlement: %s", error)
+            return
+        found = settlement_in(messages, self.day.isp_hours)
+        if found is not None and (shown := self.day.apply("settlement", found)) is not None:
+            self._tell("settlement", shown)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """`GET /live`: a `snapshot`, then events named after their topics; `ping` when there is no other news."""
+        """`GET /live`: a `snapshot`, then events named after their topics, and the `clock` at least every 15 s."""
         if len(self._browsers) >= self._most or self._closing:
             raise web.HTTPServiceUnavailable(
                 text="too many live pages are open; close one", headers={"Retry-After": "5"}
@@ -106,20 +134,25 @@ class Live:
         self._browsers.add(browser)
         try:
             await response.prepare(request)
-            await response.write(b"retry: %d\n\n" % _RETRY_MS + self._event("snapshot", dict(self.day.snapshot())))
+            snapshot = self._event("snapshot", dict(self.day.snapshot()))
+            await response.write(b"retry: %d\n\n" % _RETRY_MS + snapshot + self._clock())
             while not self._closing:
                 try:
                     await asyncio.wait_for(browser.news.wait(), _HEARTBEAT_S)
                 except TimeoutError:
-                    await response.write(self._event("ping", {}))
+                    await response.write(self._clock())
                     continue
-                await response.write(b"".join(self._event(topic, data) for topic, data in browser.take()))
+                news = b"".join(self._event(topic, data) for topic, data in browser.take())
+                await response.write(news + self._clock())
                 await asyncio.sleep(_PACE_S)
         except ConnectionError:
             pass  # the browser went away, which is how every stream ends
         finally:
             self._browsers.discard(browser)
         return response
+
+    def _clock(self) -> bytes:
+        return self._event("clock", {"market_time": self.now().isoformat()})
 
     def _event(self, name: str, data: Any) -> bytes:
         body = json.dumps(data, separators=(",", ":"), default=str, allow_nan=False)

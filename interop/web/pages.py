@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias
@@ -34,7 +34,7 @@ class _Page:
 
 
 _NAV = (
-    _Page("/", "overview.html", "Overview", ("now", "latest", "alarms", "resources", "settlement")),
+    _Page("/", "overview.html", "Overview", ("now", "latest", "alarms", "resources", "settlement", "result")),
     _Page("/conversations", "conversations.html", "Conversations", ("conversations",)),
     _Page("/resources", "resources.html", "Resources", ("resources", "dispatches")),
     _Page("/peers", "peers.html", "Peers", ("peers", "alarms")),
@@ -55,6 +55,7 @@ class Pages:
             "resources": self._resources,
             "dispatches": self._dispatches,
             "settlement": self._settlement,
+            "result": self._result,
             "conversations": self._conversations,
             "conversation": self._conversation,
             "peers": self._peers,
@@ -78,7 +79,7 @@ class Pages:
             "zone": day.timezone,
             "day": day.of("day"),
             "period": _long_date(period),
-            "market_time": day.of("progress").get("market_time"),
+            "market_time": self._live.now(),
             "nav": [(page.path, page.title) for page in _NAV],
             "here": None,
         }
@@ -108,7 +109,7 @@ class Pages:
 
     async def _now(self, request: web.Request) -> _Context:
         day = self._live.day
-        progress = day.of("progress")
+        progress = day.progress()
         phase = str(progress.get("phase") or "")
         names = list(_PHASES)
         reached = names.index(phase) if phase in _PHASES else -1
@@ -130,7 +131,7 @@ class Pages:
 
     async def _resources(self, request: web.Request) -> _Context:
         rows = await self._views.resources()
-        rows.sort(key=lambda row: (row.get("soc") is None, str(row.get("kind"))))
+        rows = sorted(rows, key=lambda row: (row.get("soc") is None, str(row.get("kind"))))
         return {"resources": rows, "resources_shown": _ON_OVERVIEW["resources"]}
 
     async def _dispatches(self, request: web.Request) -> _Context:
@@ -138,6 +139,11 @@ class Pages:
 
     async def _settlement(self, request: web.Request) -> _Context:
         return {"settlement": self._live.day.of("settlement")}
+
+    async def _result(self, request: web.Request) -> _Context:
+        outcome = self._live.day.of("result")
+        result = outcome.get("result")
+        return {"result": result if isinstance(result, Mapping) else outcome, "failures": outcome.get("failures") or ()}
 
     async def _conversations(self, request: web.Request) -> _Context:
         return {"conversations": summaries(await self._views.messages(None, _MESSAGES))}

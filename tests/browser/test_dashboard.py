@@ -31,7 +31,7 @@ def views(sample: ModuleType) -> Any:
 @pytest.fixture
 async def server(views: Any) -> AsyncIterator[TestServer]:
     app = web.Application()
-    mount(app, views)
+    mount(app, views, views.now)
     async with TestServer(app) as server:
         yield server
 
@@ -106,7 +106,8 @@ async def test_every_page_works_on_a_phone_in_the_dark(page: Any, server: TestSe
 async def test_a_page_comes_back_after_the_server_did(page: Any, sample: ModuleType) -> None:
     async def serve(port: int, isps: int) -> TestServer:
         app = web.Application()
-        mount(app, sample.SampleViews().fill(isps))
+        views = sample.SampleViews().fill(isps)
+        mount(app, views, views.now)
         server = TestServer(app, port=port)
         await server.start_server()
         return server

@@ -125,10 +125,32 @@ def conversation() -> list[dict[str, Any]]:
     return [*answered, message(9, "D-Prognosis", "out", None, state="PENDING", reason="connection refused")]
 
 
+def result() -> dict[str, Any]:
+    """Topic `result`, as the demo posts it."""
+    return {
+        "result": {
+            "scenario": "rural1",
+            "isps_congested": {"before": 21, "after": 0},
+            "peak_kw": {"before": 148.3, "after": 108.9},
+            "max_loading_pct": {"before": 134.8, "after": 97.2},
+            "orders": 1,
+            "messages": {"uftp": 22, "modbus": 5120, "openadr2": 910},
+            "devices": {"modbus": 13, "openadr2": 13},
+            "seconds": 118.0,
+        },
+        "failures": [],
+    }
+
+
 class SampleViews:
     """`Views` over lists that a test may change."""
 
     own = OWN
+
+    def now(self) -> datetime:
+        """Market time: the middle of the ISP that is running."""
+        isp = (self.feed.latest("progress") or {}).get("isp", 1)
+        return CALENDAR.start(PERIOD, min(max(isp, 1), 96)) + timedelta(minutes=7)
 
     def __init__(self) -> None:
         self.feed = Feed()

@@ -27,12 +27,19 @@
     watchdog = setTimeout(() => { close(); open(); }, SILENCE_MS);
   }
 
-  function tick(progress) {
-    if (!progress || !progress.market_time) return;
+  // The zone is the market's; it may become known, with the day, only after the page was rendered.
+  function tick({ market_time: now }) {
     const zone = clock.dataset.zone;
     const form = { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hour12: false, timeZone: zone };
-    clock.dateTime = progress.market_time;
-    clock.textContent = new Intl.DateTimeFormat("en-GB", form).format(new Date(progress.market_time)).replace(",", "");
+    const shown = new Intl.DateTimeFormat("en-GB", form).format(new Date(now)).replace(",", "");
+    if (clock.textContent !== shown) clock.textContent = shown;
+    clock.dateTime = now;
+  }
+
+  function inZone({ timezone: zone }) {
+    if (!zone) return;
+    clock.dataset.zone = zone;
+    document.querySelectorAll(".zone").forEach((place) => { place.textContent = zone; });
   }
 
   function open() {
@@ -44,12 +51,11 @@
       for (const topic of WHOLE) if (topic in state) tell(topic, state[topic]);
       // The page was rendered a moment before the first snapshot; after a break, every table may be out of date.
       if (connected++) HINTS.forEach((topic) => tell(topic, {}));
-      tick(state.progress);
     });
     for (const topic of [...WHOLE, ...HINTS]) {
       source.addEventListener(topic, (event) => { alive(); tell(topic, JSON.parse(event.data)); });
     }
-    source.addEventListener("ping", alive);
+    source.addEventListener("clock", (event) => { alive(); tick(JSON.parse(event.data)); });
     source.onerror = () => {
       show("Reconnecting…", "bad");
       // A server that answered with an error ends an EventSource for good; we go on trying.
@@ -63,7 +69,7 @@
     source = null;
   }
 
-  document.body.addEventListener("live-progress", (event) => tick(event.detail));
+  document.body.addEventListener("live-day", (event) => inZone(event.detail));
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hidden);
     if (document.hidden) hidden = setTimeout(() => { close(); show("Paused", "quiet"); }, HIDDEN_MS);

@@ -32,6 +32,6 @@ def views(sample: ModuleType) -> Any:
 @pytest.fixture
 async def client(views: Any) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
-    mount(app, views)
+    mount(app, views, views.now)
     async with TestClient(TestServer(app)) as client:
         yield client

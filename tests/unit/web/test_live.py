@@ -10,8 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from interop.web import live, mount
 
 
-async def event(response: ClientResponse) -> tuple[str, Any]:
-    """The next server-sent event: its name and data."""
+async def event(response: ClientResponse, *, clock: bool = False) -> tuple[str, Any]:
+    """The next server-sent event: its name and data; the clock only where it is asked for."""
     name = ""
     async with asyncio.timeout(5):
         while True:
@@ -19,7 +19,7 @@ async def event(response: ClientResponse) -> tuple[str, Any]:
             assert line or not response.content.at_eof(), "the stream ended"
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
-            elif line.startswith("data: "):
+            elif line.startswith("data: ") and (clock or name != "clock"):
                 return name, json.loads(line.removeprefix("data: "))
 
 
@@ -64,7 +64,8 @@ async def test_infinity_never_reaches_a_browser(client: TestClient[Any, Any], vi
 
 
 async def test_too_many_browsers_are_told_to_come_back(sample: ModuleType) -> None:
-    app, limited = web.Application(), live.Live(sample.SampleViews().feed, most=1)
+    views = sample.SampleViews()
+    app, limited = web.Application(), live.Live(views, views.now, most=1)
     app.add_routes([web.get("/live", limited.stream)])
     app.cleanup_ctx.append(limited.follow)
     app.on_shutdown.append(limited.close)
@@ -77,7 +78,8 @@ async def test_too_many_browsers_are_told_to_come_back(sample: ModuleType) -> No
 
 async def test_a_server_that_stops_ends_its_streams(sample: ModuleType) -> None:
     app = web.Application()
-    mount(app, sample.SampleViews())
+    views = sample.SampleViews()
+    mount(app, views, views.now)
     client = TestClient(TestServer(app))
     await client.start_server()
     response = await client.get("/live")
@@ -92,4 +94,6 @@ async def test_silence_is_broken(client: TestClient[Any, Any], monkeypatch: pyte
     monkeypatch.setattr(live, "_HEARTBEAT_S", 0.02)
     async with client.get("/live") as response:
         await event(response)
-        assert await event(response) == ("ping", {})
+        name, data = await event(response, clock=True)
+        assert name == "clock"
+        assert data["market_time"].startswith("2016-05-20T10:37")

@@ -78,7 +78,8 @@ async def test_the_overview_tells_the_day(client: TestClient[Any, Any], sample: 
 )
 async def test_an_empty_server_says_what_to_do(sample: ModuleType, path: str, advice: str) -> None:
     app = web.Application()
-    mount(app, sample.SampleViews())
+    views = sample.SampleViews()
+    mount(app, views, views.now)
     async with TestClient(TestServer(app)) as client:
         response = await client.get(path)
         assert response.status == 200
