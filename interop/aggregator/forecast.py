@@ -1,16 +1,26 @@
-"""Forecasts for a portfolio: per series from four weeks of history, and moved by what the day has shown so far."""
+"""Forecasts for a portfolio: per series from the history, and moved by what the day has shown so far."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Forecast", "forecast_day"]
+from datamodels import MarketCalendar
+from interop.aggregator.homes import Home
+from optimiser.forecasting import History, forecast
+from optimiser.scoring import Persistence, intraday_update
+
+__all__ = ["Forecast", "Seen", "forecast_day", "nowcast"]
 
 Floats = NDArray[np.float64]
+
+_PV_METHOD = "mean_7"
+"""Without a weather forecast the mean of the last week is what served PV best over a year; four weeks cannot tell."""
+_PV_WINDOW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +31,54 @@ class Forecast:
     pv_kw: Floats
 
 
-def forecast_day(load_kw: Floats, pv_kw: Floats, isps: int = 96) -> Forecast:
-    def days(a: Floats) -> Floats:
-        return a.reshape(-1, isps, a.shape[1])
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the first ISPs of the day brought, up to and with the one that is running.
 
-    return Forecast(0.5 * (days(load_kw)[-7:].mean(0) + days(load_kw).mean(0)), days(pv_kw)[-7:].mean(0))
+    Attributes:
+        isps: how many.
+        power_w: per resource, mean W of each finished ISP, None where nothing was measured.
+        running_w: latest W of PV plants.
+        limited: per PV plant and ISP, whether it was told to produce less than it might have.
+    """
+
+    isps: int
+    power_w: Mapping[str, Sequence[float | None]]
+    running_w: Mapping[str, float]
+    limited: Mapping[str, Sequence[bool]]
 
 
-def nowcast(forecast, measured, homes):
-    return forecast
+def forecast_day(calendar: MarketCalendar, first: date, load_kw: Floats, pv_kw: Floats) -> Forecast:
+    """The day after a history of whole local days (rows, series) that begins on `first`.
+
+    Loads by the baseline that did best of late, series by series; PV by the mean of the last week.
+    """
+    return Forecast(
+        forecast(History(calendar, first, load_kw)).mean,
+        forecast(History(calendar, first, pv_kw), method=_PV_METHOD).mean,
+    )
+
+
+def nowcast(day_ahead: Forecast, last: Forecast, seen: Seen, homes: Sequence[Home]) -> Forecast:
+    """The day-ahead forecast, moved by what was seen: PV in proportion, loads by their difference.
+
+    A plant that was limited did not show what it could have done, and a gap shows nothing: there `last`, the forecast
+    before this one, stands.
+    """
+    pv, load = last.pv_kw[: seen.isps].copy(), last.load_kw[: seen.isps].copy()
+    for plant in (pv for home in homes for pv in home.pvs):
+        values = [*seen.power_w[plant.id][: seen.isps - 1], seen.running_w.get(plant.id)]
+        for k, (power, limited) in enumerate(zip(values, seen.limited[plant.id], strict=False)):
+            if power is not None and not limited:
+                pv[k, plant.series] = max(-power, 0.0) / 1000
+    for home in homes:
+        steered = [device.id for device in (*home.chargers, *home.heat_pumps)]
+        for k in range(min(seen.isps - 1, len(seen.power_w[home.id]))):
+            parts = [seen.power_w[id][k] for id in (home.id, *steered)]
+            if None not in parts:
+                total, *devices = (p for p in parts if p is not None)
+                load[k, home.load] = max(total - sum(devices), 0.0) / 1000
+    return Forecast(
+        intraday_update(day_ahead.load_kw, load, seen.isps),
+        intraday_update(day_ahead.pv_kw, pv, seen.isps, persistence=Persistence.RATIO, window=_PV_WINDOW),
+    )

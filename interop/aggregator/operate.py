@@ -8,14 +8,14 @@ that matters becomes a new revision of its one dispatch, durable before it is se
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from datamodels import Dispatch, DispatchKind, IspSeries, Quality, Quantity, Resource, ResourceKind, Telemetry
+from interop.aggregator.forecast import Seen
 from interop.aggregator.meter import Meter
 from interop.aggregator.planner import DayPlan, Measured, Planner
 from interop.aggregator.schedule import KIND_OF, Schedule
@@ -30,8 +30,10 @@ _SLOWEST_STEER_S = 10.0
 _FASTEST_STEER_S = 0.15
 _REPAIR_AT = 0.3
 _STALE_ISPS = 3
+_READER = "modbus"
 
 
+@runtime_checkable
 class Reader(Protocol):
     """An adapter that can be asked for measurements at once (Modbus)."""
 
@@ -112,20 +114,22 @@ class Operation:
         await self.context.clock.sleep_until(begin)
         last = 0
         while (now := self.context.clock.now()) < end:
-            day, isp = self.calendar.locate(now)
-            if self.day is None or day != self.planner.period:
-                await asyncio.sleep(_FASTEST_STEER_S)
-                continue
-            if isp != last:
-                await self._boundary(isp)
-                last = isp
-            await self._steer(isp)
-            self._consider_repair(isp)
+            _, isp = self.calendar.locate(now)
+            try:
+                await self._read()
+                if isp != last:
+                    last = isp
+                    self.publish(isp)
+                if self.day is not None:
+                    await self._steer(isp)
+                    self._consider_repair(isp)
+            except Exception:
+                # One failed look must not leave the rest of the day without steering.
+                self._log.exception("steering failed in ISP %d; it is tried again", isp)
             await self._pause(isp, end)
-        await self._boundary(len(self.calendar.starts(self.planner.period)) + 1)
+        await self._read()
         if self._repair is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._repair
+            await self._repair
 
     async def _pause(self, isp: int, end: datetime) -> None:
         clock = self.context.clock
@@ -135,13 +139,12 @@ class Operation:
         wake = clock.now() + timedelta(seconds=step * clock.rate)
         await clock.sleep_until(min(wake, following, end))
 
-    async def _boundary(self, isp: int) -> None:
-        """A new ISP begins: read every register at once, and show what the finished one brought."""
-        modbus = [id for id, r in self.context.resources.items() if r.binding and r.binding.adapter == "modbus"]
-        reader = self.context.adapters.get("modbus")
-        if modbus and reader is not None:
-            await reader.read_now(modbus)  # type: ignore[attr-defined]
-        self.publish(isp)
+    async def _read(self) -> None:
+        """Ask every device that can be asked for its registers, now: steering needs to know, not to remember."""
+        ids = [id for id, r in self.context.resources.items() if r.binding and r.binding.adapter == _READER]
+        reader = self.context.adapters.get(_READER)
+        if ids and reader is not None and isinstance(reader, Reader):
+            await reader.read_now(ids)
 
     # --- repair ----------------------------------------------------------------------------
 
@@ -181,28 +184,24 @@ class Operation:
         )
 
     def measured(self, isp: int) -> Measured:
-        """What is known during ISP `isp` (1-based): stored energy, home and PV power so far, who does not answer."""
-        period, starts = self.planner.period, self.calendar.starts(self.planner.period)
+        """What is known during ISP `isp` (1-based): powers and stored energy so far, and who does not answer."""
+        starts = self.calendar.starts(self.planner.period)
         spans = [(start, start + self.calendar.isp) for start in starts[: isp - 1]]
-        power = {id: [self.meter.mean_w(id, a, b) for a, b in spans] for id in self.context.resources}
-        limited = {
-            id: [self._was_limited(id, k) for k in range(len(spans))]
-            for id, r in self.context.resources.items()
-            if r.kind is ResourceKind.PV
-        }
-        stored = {
-            id: sample.value
-            for id, r in self.context.resources.items()
-            if r.kind is ResourceKind.BATTERY
-            and (sample := self.meter.latest(id, Quantity.STORED_ENERGY_WH)) is not None
-        }
-        elapsed = min((self.context.clock.now() - starts[isp - 1]) / self.calendar.isp, 1.0)
-        running = {
-            id: self.meter.value(id, Quantity.POWER_W)
-            for id, r in self.context.resources.items()
-            if r.kind in (ResourceKind.PV, ResourceKind.BATTERY)
-        }
-        return Measured(period, isp, elapsed, power, running, limited, stored, frozenset(self.offline()))
+        pvs, batteries = self._of_kind(ResourceKind.PV), self._of_kind(ResourceKind.BATTERY)
+        stored = {id: self.meter.latest(id, Quantity.STORED_ENERGY_WH) for id in batteries}
+        seen = Seen(
+            isps=isp,
+            power_w={id: [self.meter.mean_w(id, a, b) for a, b in spans] for id in self.context.resources},
+            running_w={id: self.meter.value(id, Quantity.POWER_W) for id in (*pvs, *batteries)},
+            limited={id: [self._was_limited(id, k) for k in range(isp)] for id in pvs},
+        )
+        return Measured(
+            isp=isp,
+            elapsed=min((self.context.clock.now() - starts[isp - 1]) / self.calendar.isp, 1.0),
+            seen=seen,
+            stored_wh={id: sample.value for id, sample in stored.items() if sample is not None},
+            offline=frozenset(self.offline()),
+        )
 
     def _was_limited(self, id: str, k: int) -> bool:
         """Whether a PV plant was told to produce less than its rating in ISP k (0-based)."""

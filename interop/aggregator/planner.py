@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import optimiser
 from datamodels import FlexOrder, FlexRequest, IspSeries, MarketCalendar, OfferOption, Prognosis
-from interop.aggregator.forecast import Forecast, forecast_day, nowcast
+from interop.aggregator.forecast import Forecast, Seen, forecast_day, nowcast
 from interop.aggregator.homes import Charger, Home, Unit, read_homes, units
 from interop.aggregator.pricing import Pricing
 from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs, edge
@@ -47,19 +47,14 @@ class Measured:
     """What is known during ISP `isp` (1-based), a share `elapsed` of which is over.
 
     Attributes:
-        power_w: per resource, mean W of each finished ISP, None where nothing was measured.
-        running_w: latest W of PV and batteries.
-        limited: per PV plant and finished ISP, whether it was told to produce less than it might have.
+        seen: powers so far, see `Seen`; its `running_w` holds batteries too.
         stored_wh: per battery.
         offline: resources that cannot be steered now.
     """
 
-    period: date
     isp: int
     elapsed: float
-    power_w: Mapping[str, Sequence[float | None]]
-    running_w: Mapping[str, float]
-    limited: Mapping[str, Sequence[bool]]
+    seen: Seen
     stored_wh: Mapping[str, float]
     offline: frozenset[str]
 
@@ -69,7 +64,7 @@ class Planner:
 
     Args:
         homes: file written by `write_homes`.
-        history: npz with `start` (ISO UTC) and rows of 15 minutes x columns: `load_kw`, `pv_kw` (both >= 0).
+        history: npz with `start` (ISO UTC) and rows of one ISP x columns, whole local days: `load_kw`, `pv_kw` (>= 0).
         tariffs: JSON with `buy_eur_per_kwh` and `sell_eur_per_kwh`, one value per ISP of the day.
     """
 
@@ -81,8 +76,9 @@ class Planner:
         with np.load(history) as data:
             start = datetime.fromisoformat(str(data["start"]))
             load, pv = (np.asarray(data[key], dtype=np.float64) for key in ("load_kw", "pv_kw"))
-        self.period, _ = calendar.locate(start + len(load) * timedelta(minutes=15))
-        self.forecast: Forecast = forecast_day(load, pv)
+        first, _ = calendar.locate(start)
+        self.period, _ = calendar.locate(start + len(load) * calendar.isp)
+        self.forecast: Forecast = forecast_day(calendar, first, load, pv)
         self._now = self.forecast
         prices = json.loads(tariffs.read_text(encoding="utf-8"))
         shape = (len(self._units), self.isps)
@@ -166,7 +162,7 @@ class Planner:
         self, isp: int, measured: Measured, last: DayPlan, low_w: Sequence[float], high_w: Sequence[float]
     ) -> DayPlan:
         """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them."""
-        self._now = nowcast(self.forecast, measured, self.homes)
+        self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
         portfolio = self._portfolio(self._now)
         plan = optimiser.replan(
             portfolio,
@@ -238,15 +234,15 @@ class Planner:
                 if device is not None and device.id in measured.offline:
                     lost.append((n, kind, Reach.OFF if kind == "battery" else Reach.AUTONOMOUS))
             if unit.battery and unit.battery.id in measured.stored_wh:
-                power = 0.0 if unit.battery.id in measured.offline else measured.running_w[unit.battery.id] / 1000
+                power = 0.0 if unit.battery.id in measured.offline else measured.seen.running_w[unit.battery.id] / 1000
                 gain = power * unit.battery.efficiency if power > 0 else power / unit.battery.efficiency
                 stored = measured.stored_wh[unit.battery.id] / 1000 + gain * rest * hours
                 battery[n] = min(max(stored, 0.0), unit.battery.capacity_wh / 1000)
             if unit.charger:
-                ev[n] = hours * _so_far(measured.power_w[unit.charger.id], plan.ev_kw[n], running).sum()
+                ev[n] = hours * _so_far(measured.seen.power_w[unit.charger.id], plan.ev_kw[n], running).sum()
             if unit.heat_pump:
                 demand = -portfolio.th_w[n, : running + 1]
-                taken = hours * _so_far(measured.power_w[unit.heat_pump.id], plan.hp_kw[n], running)
+                taken = hours * _so_far(measured.seen.power_w[unit.heat_pump.id], plan.hp_kw[n], running)
                 buffer = unit.heat_pump.buffer_wh / 1000
                 thermal[n] = min(max(float((taken - demand).sum()), -buffer), buffer)
         state = State(battery, ev, thermal)

@@ -56,7 +56,7 @@ class _Terminal:
     "--isp-seconds", default=1.0, show_default=True, type=click.FloatRange(0.5, 60.0), help="Length of an ISP."
 )
 @click.option("--dashboard", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.")
-@click.option("--drop-out", default="battery-2", show_default=True, help="The battery that dies half way; '' for none.")
+@click.option("--drop-out", default="battery-1", show_default=True, help="The battery that dies half way; '' for none.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where the run is kept.")
 def demo(
     scenario: str,

@@ -53,8 +53,8 @@ class Fleet:
             )
         self.children[name] = _Child(name, process, log)
 
-    async def json_line(self, name: str, key: str, within_s: float) -> Any:
-        """Wait for a JSON line with `key` in a child's output and return its value.
+    async def json_lines(self, name: str, count: int, within_s: float) -> list[dict[str, Any]]:
+        """Wait until a child has printed `count` JSON objects, one a line, and return them.
 
         Raises:
             ProcessFailed: it ended first, or took longer.
@@ -62,11 +62,10 @@ class Fleet:
         child = self.children[name]
         deadline = asyncio.get_running_loop().time() + within_s
         while asyncio.get_running_loop().time() < deadline:
-            for line in child.log.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    data = json.loads(line)
-                    if isinstance(data, dict) and key in data:
-                        return data[key]
+            lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+            if len(found) >= count:
+                return found
             self.check(name)
             await asyncio.sleep(0.05)
         raise ProcessFailed(f"{name} was not ready within {within_s:.0f} s; see {child.log}")

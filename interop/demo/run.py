@@ -21,7 +21,7 @@ import aiohttp
 from adapters.clock import Anchor, FileClock
 from interop.demo.judge import Verdict, verdict
 from interop.demo.processes import Fleet
-from interop.demo.world import Device, World
+from interop.demo.world import World
 
 __all__ = ["Demo", "DemoFailed", "Options", "Watcher"]
 
@@ -47,7 +47,7 @@ class Options:
     """`isp_seconds` is how long a quarter-hour lasts; `drop_out` names the battery that dies half way ("" none)."""
 
     isp_seconds: float = 1.0
-    drop_out: str = "battery-2"
+    drop_out: str = "battery-1"
     drop_out_isp: int = 49
 
 
@@ -96,7 +96,7 @@ class Demo:
         addresses = await self._start_devices(world.devices())
         world.configure(addresses)
         for party in ("dso", "agr"):
-            await fleet.start(party, "interop.cli", "serve", str(world.folder / f"{party}.toml"))
+            await fleet.start(party, "interop", "serve", str(world.folder / f"{party}.toml"))
         await self._until("both servers answer", self._both_ready, _START_S)
         vtn = f"http://127.0.0.1:{world.ports.vtn}/OpenADR2/Simple/2.0b"
         for home in world.scenario.homes:
@@ -108,36 +108,22 @@ class Demo:
             )
         await self._until("all devices and homes are connected", self._all_connected, _START_S)
 
-    async def _start_devices(self, devices: list[Device]) -> dict[str, str]:
-        """Batteries are processes of their own, so that one can die; PV plants share two."""
-        plants = [d for d in devices if d.kind == "pv"]
-        groups = {d.id: [d] for d in devices if d.kind == "battery"}
+    async def _start_devices(self, devices: list[dict[str, Any]]) -> dict[str, str]:
+        """Batteries are processes of their own, so that one can die; PV plants share two. Returns their addresses."""
+        plants = [d for d in devices if d["kind"] == "pv"]
+        groups = {d["resource"]: [d] for d in devices if d["kind"] == "battery"}
         groups |= {"pv-east": plants[: len(plants) // 2], "pv-west": plants[len(plants) // 2 :]}
-        for name, members in groups.items():
-            await self._start_group(name, members)
-        addresses: dict[str, str] = {}
-        for name in groups:
-            addresses |= await self.fleet.json_line(name, "listening", _START_S)
-        return addresses
-
-    async def _start_group(self, name: str, members: list[Device]) -> None:
         folder = self.world.folder
-        listing = folder / "devices" / f"{name}.list.json"
-        entries = [
-            {
-                "id": device.id,
-                "kind": device.kind,
-                "variant": device.variant,
-                "listen": "127.0.0.1:0",
-                "profile": device.profile,
-                "log": str(folder / "logs" / f"{device.id}.truth.jsonl"),
-            }
-            for device in members
-        ]
-        listing.write_text(json.dumps(entries), encoding="utf-8")
-        await self.fleet.start(
-            name, "adapters.modbus.simulator", "--devices", str(listing), "--clock", str(self.world.clock)
-        )
+        for name, members in groups.items():
+            listing, log = folder / "devices" / f"{name}.json", folder / "logs" / f"{name}.truth.jsonl"
+            listing.write_text(json.dumps(members), encoding="utf-8")
+            await self.fleet.start(
+                name,
+                *("adapters.modbus.simulator", "--devices", str(listing)),
+                *("--clock", str(self.world.clock), "--log", str(log)),
+            )
+        ready = [await self.fleet.json_lines(name, len(members), _START_S) for name, members in groups.items()]
+        return {line["resource"]: line["listening"] for lines in ready for line in lines}
 
     async def _trade(self) -> None:
         self.watcher.phase("trade", "forecast, D-Prognosis, power flow, FlexRequest, FlexOffer, FlexOrder")

@@ -20,23 +20,13 @@ from nacl.signing import SigningKey
 from interop.aggregator.homes import Home, write_homes
 from interop.scenarios import Scenario
 
-__all__ = ["AGR", "DSO", "Device", "Ports", "World"]
+__all__ = ["AGR", "DSO", "Ports", "World"]
 
 AGR = "agr.example.org"
 DSO = "dso.example.org"
 _STEP = timedelta(minutes=15)
 _LEGACY = 3
 """This many of the PV plants speak the older SunSpec models (103, 120-124), the others the IEEE 1547 generation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A SunSpec device as its simulator wants it."""
-
-    id: str
-    kind: str
-    variant: str
-    profile: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,52 +74,38 @@ class World:
         write_homes(self.folder / "agr" / "homes.json", self.scenario.homes)
         for home in self.scenario.homes:
             (self.folder / "homes" / f"{home.id}.json").write_text(json.dumps(self._house(home)), encoding="utf-8")
-        for device in self.devices():
-            path = self.folder / "devices" / f"{device.id}.json"
-            path.write_text(json.dumps(device.profile), encoding="utf-8")
 
     # --- devices and homes ----------------------------------------------------------------------------
 
-    def devices(self) -> list[Device]:
-        """Eight PV plants and five batteries; available power and content are the truth."""
-        last_day = self.scenario.history.pv_kw[-96:]
+    def devices(self) -> list[dict[str, Any]]:
+        """Eight PV plants and five batteries as the simulator describes devices; what they can do is the truth."""
+        yesterday = self.scenario.history.pv_kw[-96:]
+        common = {"start": (self.day_start - timedelta(days=1)).isoformat(), "step_s": 900}
         plants = [
-            Device(
-                pv.id,
-                "pv",
-                "legacy" if n < _LEGACY else "1547",
-                {
-                    "id": pv.id,
-                    "p_max_w": pv.p_max_w,
-                    "start": (self.day_start - timedelta(days=1)).isoformat(),
-                    "step_s": 900,
-                    "available_w": _watts(
-                        np.concatenate([last_day[:, pv.series], self.scenario.day.pv_kw[:, pv.series]])
-                    ),
-                },
-            )
+            {
+                "resource": pv.id,
+                "kind": "pv",
+                "variant": "legacy" if n < _LEGACY else "1547",
+                "w_max": pv.p_max_w,
+                "available_w": _watts(np.concatenate([yesterday[:, pv.series], self.scenario.day.pv_kw[:, pv.series]])),
+            }
             for n, pv in enumerate(self.scenario.pvs)
         ]
         stores = [
-            Device(
-                battery.id,
-                "battery",
-                "1547",
-                {
-                    "id": battery.id,
-                    "capacity_wh": battery.capacity_wh,
-                    "content_wh": battery.initial_wh,
-                    "charge_max_w": battery.p_max_w,
-                    "discharge_max_w": battery.p_max_w,
-                    "charge_efficiency": battery.efficiency,
-                    "discharge_efficiency": battery.efficiency,
-                    "start": (self.day_start - timedelta(days=1)).isoformat(),
-                    "step_s": 900,
-                },
-            )
+            {
+                "resource": battery.id,
+                "kind": "battery",
+                "w_max": battery.p_max_w,
+                "capacity_wh": battery.capacity_wh,
+                "content_wh": battery.initial_wh,
+                "charge_max_w": battery.p_max_w,
+                "discharge_max_w": battery.p_max_w,
+                "charge_efficiency": battery.efficiency,
+                "discharge_efficiency": battery.efficiency,
+            }
             for battery in self.scenario.batteries
         ]
-        return plants + stores
+        return [common | device for device in plants + stores]
 
     def _house(self, home: Home) -> dict[str, Any]:
         """A home's profile over the day before and the day itself; stays are counted in steps of both."""
