@@ -205,6 +205,7 @@ def test_legacy_controls() -> None:
 )
 def test_bad_writes_are_refused_and_change_nothing(model: int, points: dict[str, int], code: int) -> None:
     bench = Bench(PV)
+    bench.go(0)
     before = bench.device.registers
     assert bench.write(model, **points) == code
     assert bench.device.registers == before
