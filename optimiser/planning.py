@@ -53,7 +53,6 @@ def plan(
         tariffs,
         gap=gap,
         budget_s=budget_s,
-        seed=seed,
         time_preference_eur_per_kwh=time_preference_eur_per_kwh,
     )
 
@@ -74,7 +73,6 @@ def schedule(
     *,
     gap: float,
     budget_s: float | None,
-    seed: int,
     time_preference_eur_per_kwh: float,
     present: Present | None = None,
 ) -> Plan:

@@ -92,6 +92,7 @@ def replan(
         state: the homes at the beginning of ISP `now`.
         earlier: the plan that was followed until now: its past is kept, and appliances it started run on.
         measured_net_kw: (N,now) what really flowed; replaces the earlier plan's net power.
+        gap, budget_s, seed, time_preference_eur_per_kwh: as `plan`.
 
     Needs that have become unreachable are planned at their best reachable value and told in `problems`.
 
@@ -113,7 +114,6 @@ def replan(
         tariffs.tail(now),
         gap=gap,
         budget_s=budget_s,
-        seed=seed,
         time_preference_eur_per_kwh=time_preference_eur_per_kwh,
         present=present,
     )
