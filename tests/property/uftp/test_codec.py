@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -43,9 +44,10 @@ CALENDARS = (
 DAYS = (date(2030, 6, 12), date(2030, 3, 31), date(2030, 10, 27), date(2030, 3, 10), date(2030, 10, 6))
 
 relaxed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
+_NAIVE = (datetime.fromisoformat("1900-01-01"), datetime.fromisoformat("9998-01-01"))
 _offsets = st.one_of(
     st.none(), st.just(UTC), st.builds(lambda m: timezone(timedelta(minutes=m)), st.integers(-839, 839))
 )
@@ -74,9 +76,7 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "base64": st.from_regex(r"[A-Za-z0-9+/]{4,40}", fullmatch=True),
     "duration": st.sampled_from(("PT15M", "PT30M", "PT1H", "P1D", "-PT15M", "P1Y2M3DT4H5M6.7S")),
     "date": st.dates(date(1, 1, 2)),
-    "dateTime": st.builds(
-        lambda d, z: d.replace(tzinfo=z), st.datetimes(datetime(1900, 1, 1), datetime(9998, 1, 1)), _offsets
-    ),
+    "dateTime": st.builds(lambda d, z: d.replace(tzinfo=z), st.datetimes(*_NAIVE), _offsets),
     "boolean": st.booleans(),
     "integer": st.integers(-(10**18) + 1, 10**18 - 1),
     "long": st.integers(-(10**18) + 1, 10**18 - 1),
@@ -128,15 +128,16 @@ def test_a_missing_required_attribute_is_found(message: Element, data: st.DataOb
         encode(Element(message.name, rest, message.children))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 1200), st.booleans())
 def test_damaged_payloads_are_refused_or_judged(world: ModuleType, junk: bytes, at: int, insert: bool) -> None:
     """No input ends in anything but a verdict or a TransportFault."""
     raw = (world.DATA / "FlexOffer.xml").read_bytes()
     at = min(at, len(raw))
     damaged = raw[:at] + junk + raw[at if insert else at + len(junk) :]
+    code, result = 200, None
     try:
-        verdict = check_payload(
+        result = check_payload(
             damaged,
             world.AGR,
             Role.AGR,
@@ -146,11 +147,10 @@ def test_damaged_payloads_are_refused_or_judged(world: ModuleType, junk: bytes, 
             world.NOW,
             world.DSO,
             Role.DSO,
-        )
+        ).result
     except TransportFault as fault:
-        assert fault.code in (400, 413)
-    else:
-        assert verdict.result in ("Accepted", "Rejected", None)
+        code = fault.code
+    assert (code, result) in ((200, "Accepted"), (200, "Rejected"), (200, None), (400, None))
 
 
 # --- canonical ----------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ _heads = st.builds(
     _labels,
     st.uuids().map(str),
     st.uuids().map(str),
-    st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),
+    st.datetimes(*_NAIVE, timezones=st.just(UTC)),
 )
 _refs = st.none() | st.uuids().map(str)
 _texts = st.none() | _text.filter(bool)
@@ -194,7 +194,7 @@ def market_messages(draw: st.DrawFn) -> Any:
         ends = sorted(draw(st.sets(st.integers(1, calendar.isps(day)), min_size=2, max_size=6)))
         isps = tuple(
             RequestIsp(a, b - a, draw(st.sampled_from(Disposition)), -draw(st.integers(0, 10**6)), 5)
-            for a, b in zip(ends, ends[1:], strict=False)
+            for a, b in pairwise(ends)
         )
         return FlexRequest(head, point, calendar, day, 1, head.created, isps, basis["contract"], draw(_texts))
     if kind is FlexOffer:
@@ -236,7 +236,7 @@ def market_messages(draw: st.DrawFn) -> Any:
     return Acknowledgement(head, str(draw(st.uuids())), name, not trimmed, trimmed)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(market_messages())
 def test_canonical_messages_come_back_the_same(world: ModuleType, message: Any) -> None:
     calendar = getattr(message, "calendar", None) or (
