@@ -143,7 +143,11 @@ class Pages:
     async def _result(self, request: web.Request) -> _Context:
         outcome = self._live.day.of("result")
         result = outcome.get("result")
-        return {"result": result if isinstance(result, Mapping) else outcome, "failures": outcome.get("failures") or ()}
+        return {
+            "result": result if isinstance(result, Mapping) else outcome,
+            "failures": outcome.get("failures") or (),
+            "passed": "failures" in outcome and not outcome["failures"],
+        }
 
     async def _conversations(self, request: web.Request) -> _Context:
         return {"conversations": summaries(await self._views.messages(None, _MESSAGES))}

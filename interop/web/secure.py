@@ -22,6 +22,9 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_PROGRAMS = "/api/"
+"""Below this, errors are for programs whatever they say they accept."""
+
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,14 +36,14 @@ async def add_headers(request: web.BaseRequest, response: web.StreamResponse) ->
 
 
 def not_found_page(env: Environment, context: Callable[[], dict[str, Any]]) -> Any:
-    """A middleware that answers a browser's GET of something unknown with a page; other clients keep what they get."""
+    """A middleware that answers a browser's GET of something unknown with a page; programs keep what they get."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPNotFound:
-            if "text/html" not in request.headers.get("Accept", ""):
+            if "text/html" not in request.headers.get("Accept", "") or request.path.startswith(_PROGRAMS):
                 raise
         body = env.get_template("not_found.html").render(context(), path=request.path)
         return web.Response(text=body, status=404, content_type="text/html")
