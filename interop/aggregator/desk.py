@@ -49,7 +49,8 @@ class AggregatorDesk(MarketDesk):
     """Steers a portfolio at one congestion point and trades its flexibility with the grid operator.
 
     Options (`[desk.options]`): `homes`, `history`, `tariffs` files (see `Planner`); `congestion_point`;
-    `prognosis_at` (local time on the day before at which the prognosis is sent); `margin_w` (kept from every bound);
+    `prognosis_at` (local time on the day before at which the prognosis is sent); `margin_w` (kept from every bound, by
+    default what the homes' own load may change by within an ISP);
     `markup`, `eur_per_kwh`, `offer_options` (see `Pricing`).
     """
 
@@ -66,7 +67,7 @@ class AggregatorDesk(MarketDesk):
         self.planner = Planner(homes, history, tariffs, context.terms.calendar, pricing)
         self.meter = Meter()
         self.operation = Operation(context, self.planner, self.meter)
-        self.margin_w = float(options.get("margin_w", 2000))
+        self.margin_w = float(options.get("margin_w", self.planner.noise_w))
 
     # --- the hub's calls ----------------------------------------------------------------------------------------------
 

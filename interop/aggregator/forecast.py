@@ -66,13 +66,13 @@ def nowcast(day_ahead: Forecast, last: Forecast, seen: Seen, homes: Sequence[Hom
     before this one, stands.
     """
     pv, load = last.pv_kw[: seen.isps].copy(), last.load_kw[: seen.isps].copy()
-    for plant in (pv for home in homes for pv in home.pvs):
+    for plant in (plant for home in homes for plant in home.pvs):
         values = [*seen.power_w[plant.id][: seen.isps - 1], seen.running_w.get(plant.id)]
         for k, (power, limited) in enumerate(zip(values, seen.limited[plant.id], strict=False)):
             if power is not None and not limited:
                 pv[k, plant.series] = max(-power, 0.0) / 1000
     for home in homes:
-        steered = [device.id for device in (*home.chargers, *home.heat_pumps)]
+        steered = [*(car.id for car in home.chargers), *(pump.id for pump in home.heat_pumps)]
         for k in range(min(seen.isps - 1, len(seen.power_w[home.id]))):
             parts = [seen.power_w[id][k] for id in (home.id, *steered)]
             if None not in parts:

@@ -27,6 +27,7 @@ class Meter:
         self._latest: dict[tuple[str, Quantity], Telemetry] = {}
         self._registers: dict[tuple[str, Quantity], list[tuple[datetime, float]]] = defaultdict(list)
         self._means: dict[str, dict[datetime, Telemetry]] = defaultdict(dict)
+        self._settled: dict[tuple[str, datetime, datetime], float] = {}
 
     def add(self, samples: Iterable[Telemetry]) -> None:
         """Take samples in; those of bad quality count for nothing but the latest value."""
@@ -54,6 +55,16 @@ class Meter:
     def value(self, resource: str, quantity: Quantity, default: float = 0.0) -> float:
         sample = self._latest.get((resource, quantity))
         return default if sample is None else sample.value
+
+    def isp_w(self, resource: str, start: datetime, end: datetime) -> float | None:
+        """`mean_w` of a span that is over: once it is known it is remembered, so asking again costs nothing."""
+        key = (resource, start, end)
+        if key not in self._settled:
+            mean = self.mean_w(resource, start, end)
+            if mean is None:
+                return None
+            self._settled[key] = mean
+        return self._settled[key]
 
     def mean_w(self, resource: str, start: datetime, end: datetime) -> float | None:
         """Mean net power over [start, end), None where the telemetry does not cover it."""

@@ -29,8 +29,9 @@ _STEER_PER_ISP = 5
 _SLOWEST_STEER_S = 10.0
 _FASTEST_STEER_S = 0.15
 _REPAIR_AT = 0.3
-_STALE_ISPS = 3
 _READER = "modbus"
+_HOMES_EVERY = 4
+_HOMES_DEADBAND_W = 500
 
 
 @runtime_checkable
@@ -117,12 +118,12 @@ class Operation:
             _, isp = self.calendar.locate(now)
             try:
                 await self._read()
-                if isp != last:
-                    last = isp
-                    self.publish(isp)
                 if self.day is not None:
                     await self._steer(isp)
                     self._consider_repair(isp)
+                if isp != last:
+                    last = isp
+                    self.publish(isp)
             except Exception:
                 # One failed look must not leave the rest of the day without steering.
                 self._log.exception("steering failed in ISP %d; it is tried again", isp)
@@ -160,9 +161,12 @@ class Operation:
         """Plan ISPs `isp`.. anew from what was measured, and tell the resources what changes."""
         day = self.day
         assert day is not None
+        # Homes poll: what they are told arrives an ISP late, so they are told seldom, and meanwhile count as told.
+        ask_homes = isp % _HOMES_EVERY == 0
+        fixed = {} if ask_homes else {id: self._fixed(day.schedules[id]) for id in self._of_homes()}
         try:
             measured = self.measured(isp - 1)
-            plan = await asyncio.to_thread(self.planner.repair, isp, measured, day.plan, day.low_w, day.high_w)
+            plan = await asyncio.to_thread(self.planner.repair, isp, measured, day.plan, day.low_w, day.high_w, fixed)
         except Exception:
             self._log.exception("the plan could not be repaired; the last one stands")
             return
@@ -170,9 +174,8 @@ class Operation:
         changed: list[str] = []
         for id, schedule in day.schedules.items():
             schedule.targets_w[isp - 1 :] = plan.targets_w[id][isp - 1 :]
-            slow = self.context.resources[id].kind in (ResourceKind.EVSE, ResourceKind.HEAT_PUMP)
-            # Homes poll: what they are told arrives late, so they are told less often and about more.
-            if slow and (isp % 4 or not schedule.differs(isp + 1, 500)):
+            slow = id in self._of_homes()
+            if slow and not (ask_homes and schedule.differs(isp + 1, _HOMES_DEADBAND_W)):
                 continue
             if not slow and not schedule.differs(isp, self._deadband(id), horizon=1):
                 continue
@@ -183,6 +186,10 @@ class Operation:
             "plan", {"plan_kw": _kilowatts(plan.net_w.power_w), "isp": isp, "cost_eur": plan.cost_eur}
         )
 
+    def _fixed(self, schedule: Schedule) -> list[int]:
+        """W per ISP that a resource was told, which is what it will do."""
+        return [self._told(schedule, k) for k in range(1, len(schedule.starts) + 1)]
+
     def measured(self, isp: int) -> Measured:
         """What is known during ISP `isp` (1-based): powers and stored energy so far, and who does not answer."""
         starts = self.calendar.starts(self.planner.period)
@@ -191,7 +198,7 @@ class Operation:
         stored = {id: self.meter.latest(id, Quantity.STORED_ENERGY_WH) for id in batteries}
         seen = Seen(
             isps=isp,
-            power_w={id: [self.meter.mean_w(id, a, b) for a, b in spans] for id in self.context.resources},
+            power_w={id: [self.meter.isp_w(id, a, b) for a, b in spans] for id in self.context.resources},
             running_w={id: self.meter.value(id, Quantity.POWER_W) for id in (*pvs, *batteries)},
             limited={id: [self._was_limited(id, k) for k in range(isp)] for id in pvs},
         )
@@ -238,6 +245,7 @@ class Operation:
             high_w=day.high_w[isp - 1],
         )
         corrections = steer(moment, batteries, pvs)
+        self._log.debug("ISP %d: %s %s %s -> %s", isp, moment, batteries, pvs, corrections)
         changed = []
         for id, value in (*corrections.battery_w.items(), *corrections.pv_limit_w.items()):
             schedule = day.schedules[id]
@@ -255,6 +263,10 @@ class Operation:
     def _deadband(self, id: str) -> float:
         resource = self.context.resources[id]
         return max(200.0, 0.01 * max(abs(resource.p_min_w), abs(resource.p_max_w)))
+
+    def _of_homes(self) -> list[str]:
+        """Cars and heat pumps: told through their homes, which poll."""
+        return [*self._of_kind(ResourceKind.EVSE), *self._of_kind(ResourceKind.HEAT_PUMP)]
 
     def _of_kind(self, kind: ResourceKind) -> list[str]:
         return [id for id, r in self.context.resources.items() if r.kind is kind]
@@ -288,16 +300,10 @@ class Operation:
         return max(produced, expected) if produced > 0.97 * told else produced
 
     def _homes_w(self, isp: int) -> float:
-        """All homes now: the plan's figure, moved by how far the last measured ISP was off."""
+        """All homes now: their loads by the latest forecast, and cars and heat pumps as they were told."""
         assert self.day is not None
-        planned = self.day.plan.homes_w
-        starts = self.calendar.starts(self.planner.period)
-        for k in range(isp - 2, max(isp - 2 - _STALE_ISPS, -1), -1):
-            values = [self.meter.mean_w(id, starts[k], starts[k] + self.calendar.isp) for id in self.planner.meters]
-            known = [v for v in values if v is not None]
-            if len(known) == len(values):
-                return planned[isp - 1] + sum(known) - planned[k]
-        return planned[isp - 1]
+        told = sum(self._told(self.day.schedules[id], isp) for id in self._of_homes())
+        return self.planner.loads_w(isp) + told
 
     def _done_w(self, isp: int, start: datetime, now: datetime, homes_w: float) -> float:
         """Mean net power since the ISP began; homes by estimate, they report when it is over."""
@@ -314,7 +320,7 @@ class Operation:
     def power(self, id: str) -> IspSeries:
         """Measured mean power of a resource per ISP; unaddressed where nothing was measured."""
         period = self.planner.period
-        values = [self.meter.mean_w(id, s, s + self.calendar.isp) for s in self.calendar.starts(period)]
+        values = [self.meter.isp_w(id, s, s + self.calendar.isp) for s in self.calendar.starts(period)]
         return IspSeries(self.calendar, period, tuple(None if v is None else round(v) for v in values))
 
     def completed(self, id: str, measured: IspSeries) -> IspSeries:

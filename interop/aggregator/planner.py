@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,9 @@ class Measured:
     offline: frozenset[str]
 
 
+_NOISE_LEVEL = 0.95
+
+
 class Planner:
     """Plans the day after the history ends.
 
@@ -80,6 +83,9 @@ class Planner:
         self.period, _ = calendar.locate(start + len(load) * calendar.isp)
         self.forecast: Forecast = forecast_day(calendar, first, load, pv)
         self._now = self.forecast
+        loads = load[:, [home.load for home in self.homes]].sum(axis=1)
+        self.noise_w = float(np.quantile(np.abs(np.diff(loads)), _NOISE_LEVEL) * 1000)
+        """How much the homes' own load changes from one ISP to the next, at most, 19 times out of 20 (W)."""
         prices = json.loads(tariffs.read_text(encoding="utf-8"))
         shape = (len(self._units), self.isps)
         self._tariffs = Tariffs(
@@ -159,11 +165,20 @@ class Planner:
         return float(self._now.pv_kw[isp - 1, self._pv_series[id]] * 1000)
 
     def repair(
-        self, isp: int, measured: Measured, last: DayPlan, low_w: Sequence[float], high_w: Sequence[float]
+        self,
+        isp: int,
+        measured: Measured,
+        last: DayPlan,
+        low_w: Sequence[float],
+        high_w: Sequence[float],
+        fixed_w: Mapping[str, Sequence[int]],
     ) -> DayPlan:
-        """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them."""
+        """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them.
+
+        `fixed_w` holds W per ISP of cars and heat pumps that are not asked again: they count as load.
+        """
         self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
-        portfolio = self._portfolio(self._now)
+        portfolio = self._portfolio(self._now, fixed_w)
         plan = optimiser.replan(
             portfolio,
             _limits(low_w, high_w),
@@ -173,7 +188,12 @@ class Planner:
             earlier=last.plan,
             time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
         )
-        return self._edge(plan)
+        repaired = self._edge(plan)
+        targets = {
+            id: [*last.targets_w[id][: isp - 1], *fixed_w.get(id, values)[isp - 1 :]]
+            for id, values in repaired.targets_w.items()
+        }
+        return replace(repaired, targets_w=targets)
 
     # --- between the worlds ----------------------------------------------------------------------------
 
@@ -181,16 +201,25 @@ class Planner:
     def _pv_series(self) -> dict[str, int]:
         return {pv.id: pv.series for home in self.homes for pv in home.pvs}
 
-    def _portfolio(self, forecast: Forecast) -> Portfolio:
-        """The optimiser's arrays: one row per unit, kW and kWh."""
+    def loads_w(self, isp: int) -> float:
+        """What all homes are expected to draw in an ISP besides cars and heat pumps, by the latest forecast, W."""
+        return float(sum(self._now.load_kw[isp - 1, home.load] for home in self.homes) * 1000)
+
+    def _portfolio(self, forecast: Forecast, fixed_w: Mapping[str, Sequence[int]] | None = None) -> Portfolio:
+        """The optimiser's arrays: one row per unit, kW and kWh. Devices in `fixed_w` are part of their unit's load."""
         hours, isps, rows = self.calendar.isp_hours, self.isps, self._units
         zero = np.zeros(isps)
+        fixed = fixed_w or {}
         load = np.array([forecast.load_kw[:, u.home.load] if u.first else zero for u in rows])
+        for n, unit in enumerate(rows):
+            for device in (unit.charger, unit.heat_pump):
+                if device is not None and device.id in fixed:
+                    load[n] += edge.kilowatts(fixed[device.id])
         ev_max, ev_low, ev_high = (np.zeros((len(rows), isps)) for _ in range(3))
         for n, unit in enumerate(rows):
-            if unit.charger:
+            if unit.charger and unit.charger.id not in fixed:
                 ev_max[n], ev_low[n], ev_high[n] = _charging(unit.charger, isps, hours)
-        pumps = [u.heat_pump for u in rows]
+        pumps = [u.heat_pump if u.heat_pump and u.heat_pump.id not in fixed else None for u in rows]
         demand = np.array([forecast.load_kw[:, p.load] if p else zero for p in pumps])
         buffer = np.array([p.buffer_wh / 1000 if p else 0.0 for p in pumps])
         least = np.repeat(-buffer[:, None], isps, axis=1)

@@ -44,9 +44,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`isp_seconds` is how long a quarter-hour lasts; `drop_out` names the battery that dies half way ("" none)."""
+    """`isp_seconds` is how long a quarter-hour lasts; `drop_out` names the battery that dies half way ("" none).
+
+    The day is lived from `first_isp` on; what lies before it passes at once, unsteered.
+    """
 
     isp_seconds: float = 1.0
+    first_isp: int = 1
     drop_out: str = "battery-1"
     drop_out_isp: int = 49
 
@@ -135,11 +139,12 @@ class Demo:
         world, seconds = self.world, self.options.isp_seconds
         rate = world.scenario.calendar.isp.total_seconds() / seconds
         midnight = float(int(time.time() + _LEAD_S) + 1)
-        Anchor(midnight, world.day_start, rate).write(world.clock)
+        first = self.options.first_isp
+        Anchor(midnight, world.scenario.calendar.start(world.scenario.period, first), rate).write(world.clock)
         clock = FileClock(world.clock)
         isps = world.scenario.calendar.isps(world.scenario.period)
         self.watcher.phase("day", f"20 May 2016, {isps} quarter-hours, one every {seconds:g} s")
-        for isp in range(1, isps + 1):
+        for isp in range(first, isps + 1):
             await clock.sleep_until(world.scenario.calendar.start(world.scenario.period, isp))
             if isp == self.options.drop_out_isp and self.options.drop_out:
                 await self.fleet.kill(self.options.drop_out)
