@@ -24,7 +24,7 @@ from datamodels import (
 
 
 class HandClock:
-    """Market = `market` + `rate` * (wall - `anchor`); the wall stands still until a test moves it, or is the real one."""
+    """Market = `market` + `rate` * (wall - `anchor`); the wall stands until a test moves it, or is real."""
 
     def __init__(self, *, rate: float = 1.0, real: bool = False) -> None:
         self.rate = rate
@@ -190,7 +190,9 @@ class Vtn:
         )
         return await self.say("EiRegisterParty", replace(message, **fields))
 
-    async def opt(self, event_id: str, mod: int, opt_type: str = "optIn", *, ven_id: str = "ven-1", code: int = 200) -> Any:
+    async def opt(
+        self, event_id: str, mod: int, opt_type: str = "optIn", *, ven_id: str = "ven-1", code: int = 200
+    ) -> Any:
         response = model.EventResponse(code, "q", model.QualifiedEventId(event_id, mod), opt_type)
         message = model.OadrCreatedEvent(model.EiResponse(200, "q"), ven_id, (response,))
         return await self.say("EiEvent", message)

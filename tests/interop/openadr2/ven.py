@@ -35,7 +35,9 @@ def told(event: dict) -> dict:
 async def main(url: str, name: str) -> None:
     client = OpenADRClient(ven_name=name, vtn_url=url, allow_jitter=False)
 
-    async def power(date_from: datetime, date_to: datetime, sampling_interval: timedelta) -> list[tuple[datetime, float]]:
+    async def power(
+        date_from: datetime, date_to: datetime, sampling_interval: timedelta
+    ) -> list[tuple[datetime, float]]:
         return [(date_to - sampling_interval, 1.25)]
 
     client.add_report(

@@ -18,7 +18,10 @@ from adapters.openadr2.lexical import Duration, format_datetime, format_duration
 from adapters.openadr2.tables import PAYLOADS, UNITS
 
 _TEXT = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="".join(map(chr, [*range(9), 11, 12, *range(14, 32)])) + "\ufffe\uffff"),
+    st.characters(
+        exclude_categories=("Cs",),
+        exclude_characters="".join(map(chr, [*range(9), 11, 12, *range(14, 32)])) + "\ufffe\uffff",
+    ),
     max_size=12,
 ) | st.sampled_from(["123", "0123", "true", "null", "1.2.3", "1e5", "é", "]]>", "a & b < c", " x ", "\r\n", "\t"])
 _TOKEN = st.from_regex(r"x-[a-zA-Z0-9]{1,8}", fullmatch=True)
@@ -29,7 +32,7 @@ _SPAN = st.builds(
     st.integers(0, 86399),
     st.integers(0, 30),
 )
-_TIME = st.datetimes(datetime(1970, 1, 1), datetime(2999, 1, 1)).map(lambda d: d.replace(tzinfo=UTC))
+_TIME = st.datetimes(timezones=st.just(UTC))
 _FLOAT = st.floats(allow_nan=False, allow_infinity=False, width=32)
 _ATOM = (
     '<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:x</id><title>a &amp; b</title>'
@@ -168,9 +171,6 @@ def test_times_are_written_in_utc(value: datetime) -> None:
 
 def test_every_payload_of_the_schema_has_a_class() -> None:
     root = etree.parse(str(codec.schema_path())).getroot()
-    names = {
-        e.get("ref")
-        for e in root.iterfind("{*}element[@name='oadrSignedObject']//{*}choice/{*}element")
-    }
+    names = {e.get("ref") for e in root.iterfind("{*}element[@name='oadrSignedObject']//{*}choice/{*}element")}
     assert {f"oadr:{etree.QName(tag).localname}" for tag in PAYLOADS} == names
     assert len(names) == 23

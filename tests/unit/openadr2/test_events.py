@@ -263,7 +263,9 @@ async def test_what_cannot_be_carried_is_rejected(vtn, around) -> None:
     assert vtn.hub.load("event") == {}
 
 
-@pytest.mark.parametrize("binding", [None, Binding("modbus", "x"), Binding("openadr2", "nobody/x"), Binding("openadr2", "one")])
+@pytest.mark.parametrize(
+    "binding", [None, Binding("modbus", "x"), Binding("openadr2", "nobody/x"), Binding("openadr2", "one")]
+)
 async def test_a_resource_that_is_not_ours(vtn, around, binding: Binding | None) -> None:
     stray = Resource("s", "c", ResourceKind.LOAD, ResourceRole.CONSUMER, 0, 10, binding)
     with pytest.raises(Rejection, match=r"oadr\.binding"):

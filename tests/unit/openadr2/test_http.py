@@ -32,7 +32,13 @@ async def vtn(around) -> AsyncIterator:
         (POLL[:-20], "xml.syntax"),
         (b"<a/>", "oadr.envelope"),
         (b"<!DOCTYPE oadrPayload>" + POLL.split(b"?>", 1)[1], "xml.doctype"),
-        (POLL.decode().replace("UTF-8", "UTF-16").replace("<oadr:oadrP", "<!DOCTYPE a><oadr:oadrP", 1).encode("utf-16"), "xml.doctype"),
+        (
+            POLL.decode()
+            .replace("UTF-8", "UTF-16")
+            .replace("<oadr:oadrP", "<!DOCTYPE a><oadr:oadrP", 1)
+            .encode("utf-16"),
+            "xml.doctype",
+        ),
         (POLL.replace(b"ei:venID", b"ei:vtnID"), "oadr.schema"),
         (b"<a>" * 20_000 + b"</a>" * 20_000, "xml."),
     ],

@@ -57,7 +57,9 @@ def test_a_signal_without_meaning(around) -> None:
     form = mapping.SignalForm("ELECTRICITY_PRICE", "price")
     event = mapping.event_of(schedule, form, _descriptor(sent), sent.kind, model.EiTarget(), clock.wall)
     nameless = model.EventSignal(event.event.signals[0].intervals, form.name, form.type, "0")
-    event = model.OadrEvent(model.EiEvent(event.event.descriptor, event.event.active_period, (nameless,), model.EiTarget()))
+    event = model.OadrEvent(
+        model.EiEvent(event.event.descriptor, event.event.active_period, (nameless,), model.EiTarget())
+    )
     with pytest.raises(Rejection) as refusal:
         mapping.dispatch_of(event, home, clock)
     assert refusal.value.problems[0].reason == "460"
@@ -89,9 +91,7 @@ def test_900_fold_is_one_second_each_whatever_the_anchor(around) -> None:
     clock = around.HandClock(rate=900.0)
     for micro in range(0, 1_000_000, 49_999):
         clock.anchor = clock.anchor.replace(microsecond=micro)
-        schedule, _ = mapping.schedule_of(
-            around.plan("d", around.home("one"), clock.market, tuple(range(96))), clock
-        )
+        schedule, _ = mapping.schedule_of(around.plan("d", around.home("one"), clock.market, tuple(range(96))), clock)
         assert schedule.steps == tuple((1, k) for k in range(96))
 
 

@@ -21,7 +21,12 @@ async def vtn(around) -> AsyncIterator:
 def _opt(vtn, opt_type: str = "optOut", **fields: object) -> model.OadrCreateOpt:
     defaults = {"target": model.EiTarget(resource_id=("battery",)), "ven_id": "ven-1"}
     return model.OadrCreateOpt(
-        opt_id="o1", opt_type=opt_type, opt_reason="mustRun", created=vtn.clock.wall, request_id="q", **defaults | fields
+        opt_id="o1",
+        opt_type=opt_type,
+        opt_reason="mustRun",
+        created=vtn.clock.wall,
+        request_id="q",
+        **defaults | fields,
     )
 
 

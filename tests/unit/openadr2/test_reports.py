@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.openadr2 import model
+from adapters.openadr2 import codec, model
 from adapters.openadr2.lexical import Duration
 from datamodels import Quality, Quantity, Telemetry
 
@@ -35,7 +35,9 @@ def _offer(r_id: str, unit: model.ItemBase | None = POWER, **fields: object) -> 
     return replace(offer, **fields)
 
 
-def _offered(vtn, *offers: model.ReportDescription, name: str = "METADATA_TELEMETRY_USAGE", id: str = "spec") -> model.OadrReport:
+def _offered(
+    vtn, *offers: model.ReportDescription, name: str = "METADATA_TELEMETRY_USAGE", id: str = "spec"
+) -> model.OadrReport:
     return model.OadrReport("0", id, vtn.clock.wall, descriptions=offers, report_name=name)
 
 
@@ -190,14 +192,14 @@ async def test_what_is_refused_of_a_report(vtn) -> None:
     backwards = _update(vtn, request, _interval("p", 1.0, duration=Duration.seconds(-60)))
     assert (await vtn.say("EiReport", backwards)).response.response_code == 454
     far = vtn.clock.wall.replace(year=9999)
-    assert (await vtn.say("EiReport", _update(vtn, request, _interval("p", 1.0, dtstart=far)))).response.response_code == 454
+    assert (
+        await vtn.say("EiReport", _update(vtn, request, _interval("p", 1.0, dtstart=far)))
+    ).response.response_code == 454
     assert len(vtn.hub.samples) == 1
 
 
 @pytest.mark.parametrize("text", [b"NaN", b"INF", b"1e400"])
 async def test_what_is_not_a_number_reaches_nobody(vtn, text: bytes) -> None:
-    from adapters.openadr2 import codec
-
     request = (await _register(vtn, _offered(vtn, _offer("p")))).report_requests[0].report_request_id
     body = codec.encode(_update(vtn, request, _interval("p", 7.25))).replace(b"7.25", text)
     status, reply = await vtn.post("EiReport", body)
