@@ -98,6 +98,17 @@ def truth(world: World) -> dict[str, Floats]:
     return dict(power)
 
 
+def steered(world: World) -> int:
+    """How many SunSpec devices took a control write, by their own logs."""
+    written = set()
+    for path in (world.folder / "logs").glob("*.truth.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if "address" in entry:
+                written.add(entry["resource"])
+    return len(written)
+
+
 def unmanaged(world: World) -> Floats:
     """kW per ISP and bus on the same day with nobody steering: SimBench's profiles, batteries idle."""
     tables, day = world.scenario.network, world.scenario.day
@@ -121,8 +132,8 @@ def managed(world: World, power_w: dict[str, Floats]) -> Floats:
     return net
 
 
-def verdict(world: World, messages: dict[str, int], devices: dict[str, int], seconds: float) -> Verdict:
-    """Judge a finished run."""
+def verdict(world: World, messages: dict[str, int], homes: int, seconds: float) -> Verdict:
+    """Judge a finished run: `messages` by adapter as the aggregator counted them, `homes` that were registered."""
     grid = Grid(world.scenario.network)
     reactive = _reactive(world)
     before_kw, after_kw = unmanaged(world), managed(world, truth(world))
@@ -142,7 +153,7 @@ def verdict(world: World, messages: dict[str, int], devices: dict[str, int], sec
         "delivered_share": round(share, 5),
         "settlement_eur": float(sum(row.net for row in rows)),
         "messages": {"uftp": books.count, **messages},
-        "devices": devices,
+        "devices": {"modbus": steered(world), "openadr2": homes},
         "seconds": round(seconds, 1),
     }
     return Verdict(result, settled, tuple(_failures(result, books, settled)))

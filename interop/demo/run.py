@@ -79,7 +79,7 @@ class Demo:
         await self._day()
         await self._settle()
         status = await self._get("agr", "/api/v1/demo")
-        result = verdict(self.world, status["messages"], status["devices"], time.monotonic() - began)
+        result = verdict(self.world, status["messages"], status["devices"]["openadr2"], time.monotonic() - began)
         await self._post_result(result)
         return result
 
