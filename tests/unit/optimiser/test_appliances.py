@@ -50,14 +50,15 @@ def test_a_limit_moves_the_start() -> None:
     assert result.status is Status.OPTIMAL
 
 
-@pytest.mark.parametrize(("homes", "count"), [(10, 12), (20, 30)])
-def test_gap_to_the_proven_bound(judge: Callable[..., None], homes: int, count: int) -> None:
+@pytest.mark.parametrize(("homes", "count", "status"), [(10, 12, Status.LIMIT_RELAXED), (20, 30, Status.OPTIMAL)])
+def test_gap_to_the_proven_bound(judge: Callable[..., None], homes: int, count: int, status: Status) -> None:
+    """Even with split starts the ten homes exceed their limit by 7.8 kWh; the twenty keep it."""
     case = with_appliances(homes, count)
     result = plan(*case, gap=1e-3, budget_s=20)
     a = case[0].appliances
     assert ((a.first <= result.app_start) & (result.app_start <= a.last)).all()
     assert result.gap <= 1e-3
-    assert result.status in (Status.OPTIMAL, Status.LIMIT_RELAXED)
+    assert result.status is status
     np.testing.assert_allclose(result.load_kw - case[0].load_kw, a.run_kw(result.app_start, homes, 96), atol=1e-12)
     judge(case, result)
 
