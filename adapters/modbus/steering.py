@@ -32,6 +32,7 @@ from datamodels import Dispatch, DispatchStatus, DispatchUpdate, validate
 __all__ = ["Steering"]
 
 _log = logging.getLogger(__name__)
+_REMEMBERED = 512
 
 
 @dataclass(slots=True)
@@ -109,6 +110,9 @@ class Steering:
         known = self._schedule.get(dispatch.id)
         if known is not None and known.revision >= dispatch.revision:
             return False
+        revision, told = self._told.get(dispatch.id, (-1, DispatchStatus.NEW))
+        if known is None and revision >= dispatch.revision and told.is_final:
+            return False  # it is over; saying so again would begin it anew
         if problems := validate(dispatch):
             await self._tell(dispatch, DispatchStatus.REJECTED, "; ".join(map(str, problems)))
             return False
@@ -342,7 +346,8 @@ class Steering:
     async def _forget(self, dispatch: Dispatch, status: DispatchStatus, reason: str) -> None:
         self._verbs.pop(dispatch.id, None)
         await self._tell(dispatch, status, reason)
-        self._told.pop(dispatch.id, None)
+        while len(self._told) > _REMEMBERED:
+            del self._told[next(iter(self._told))]
         await self._journal.close(dispatch.id)
 
     async def _tell(self, dispatch: Dispatch, status: DispatchStatus, reason: str = "") -> None:

@@ -247,6 +247,20 @@ async def test_withdrawn_order_gives_the_device_back(make: Make) -> None:
     assert not await rig.steering.withdraw("d")
 
 
+async def test_order_that_is_over_does_not_begin_anew(make: Make) -> None:
+    rig = await make(PV)
+    await rig.order(3000)
+    await rig.settle()
+    await rig.steering.withdraw("d")
+    await rig.order(3000)
+    await rig.settle()
+    assert rig.at(704, "WMaxLimPctEna") == 0
+    assert rig.news == [(0, "STARTED"), (0, "REVOKED")]
+    await rig.order(4000, revision=1)
+    await rig.settle()
+    assert rig.news[-1] == (1, "STARTED")
+
+
 # --- refusals before anything is sent -------------------------------------------------------------------------------
 
 
