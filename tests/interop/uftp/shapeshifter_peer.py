@@ -173,7 +173,7 @@ def main():
             break
         try:
             getattr(service, command)()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             tell("failed", command=command, why=repr(error)[:300])
     service.server.should_exit = True
     thread.join(5)
