@@ -110,6 +110,8 @@ class ServerViews:
         rows = []
         for resource in self._server.resources.values():
             power = self._latest(resource.id, Quantity.POWER_W)
+            if power is None:
+                power = self._latest(resource.id, Quantity.MEAN_POWER_W)
             stored = self._latest(resource.id, Quantity.STORED_ENERGY_WH)
             online = self._latest(resource.id, Quantity.ONLINE)
             limit = limits.get(resource.id)
@@ -122,7 +124,7 @@ class ServerViews:
                     "power_kw": None if power is None else power / 1000,
                     "stored_kwh": None if stored is None else stored / 1000,
                     "soc": self._latest(resource.id, Quantity.STATE_OF_CHARGE),
-                    "online": None if online is None else bool(online),
+                    "online": power is not None or None if online is None else bool(online),
                     "limit_kw": None if limit is None else limit / 1000,
                 }
             )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from datamodels import Dispatch, DispatchKind, IspSeries, Quality, Quantity, Resource, ResourceKind, Telemetry
+from datamodels import Dispatch, DispatchKind, IspSeries, Quantity, Resource, ResourceKind, Telemetry
 from interop.aggregator.forecast import Seen
 from interop.aggregator.meter import Meter
 from interop.aggregator.planner import DayPlan, Measured, Planner
@@ -62,6 +62,7 @@ class Operation:
         self.calendar = context.terms.calendar
         self.day: Day | None = None
         self.unavailable: set[str] = set()
+        self._silent: set[str] = set()
         self._repair: asyncio.Task[None] | None = None
         self._repaired = 0
         self._log = logging.getLogger("gridparley.operation")
@@ -233,6 +234,7 @@ class Operation:
         start = self.calendar.start(self.planner.period, isp)
         elapsed = min(max((now - start) / self.calendar.isp, 0.0), 1.0)
         offline = self.offline()
+        await self._tell_offline(offline)
         homes_w = self._homes_w(isp)
         batteries = [self._store(id, isp, elapsed) for id in self._of_kind(ResourceKind.BATTERY) if id not in offline]
         pvs = [self._pv(id, isp) for id in self._of_kind(ResourceKind.PV) if id not in offline]
@@ -255,6 +257,13 @@ class Operation:
         if changed:
             await self.context.do(self._instruct(changed, isp))
         self._publish_live(isp, moment, homes_w)
+
+    async def _tell_offline(self, offline: set[str]) -> None:
+        """An alarm for each resource that just went silent, or whose owner just opted out."""
+        fresh, self._silent = offline - self._silent, offline
+        if fresh:
+            text = "does not answer or has opted out; the plan is repaired without it"
+            await self.context.do([Alarm("resource.offline", id, text) for id in sorted(fresh)])
 
     def _told(self, schedule: Schedule, isp: int) -> int:
         told = schedule.sent.at(schedule.starts[isp - 1]) if schedule.sent else None
@@ -341,7 +350,8 @@ class Operation:
         }
         count = self.calendar.isps(self.planner.period)
         for name, ids in groups.items():
-            series = [self.power(id) for id in ids]
+            offline = self.offline()
+            series = [self.completed(id, s) if id in offline else s for id in ids for s in [self.power(id)]]
             sums[name] = [
                 None
                 if k >= isp - 1 or any(s.power_w[k] is None for s in series)
@@ -369,14 +379,6 @@ class Operation:
                 "live": True,
             },
         )
-
-    def note_offline(self, samples: Sequence[Telemetry]) -> list[Effect]:
-        """Alarms for resources that just went silent."""
-        return [
-            Alarm("resource.offline", s.resource, "does not answer; the plan is repaired without it")
-            for s in samples
-            if s.quantity is Quantity.ONLINE and not s.value and s.quality is not Quality.BAD
-        ]
 
 
 def _kilowatts(power_w: Sequence[int | None]) -> list[float | None]:

@@ -1,0 +1,73 @@
+"""The main job, whole, as `gridparley demo` runs it: every counterpart a process, every message over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from interop.demo.judge import Verdict
+from interop.demo.run import Demo, Options
+from interop.demo.world import Ports, World
+from interop.scenarios import SCENARIOS
+
+
+class Silent:
+    """Nobody watches; the pages are fetched once while the day runs."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.half_way = asyncio.Event()
+
+    def phase(self, name: str, text: str) -> None:
+        self.phases.append(name)
+
+    def progress(self, isp: int, of: int, text: str) -> None:
+        if isp >= 54:
+            self.half_way.set()
+
+
+async def play(folder: Path) -> tuple[Verdict, Silent, dict[str, str]]:
+    world = World(SCENARIOS["rural1"](), folder, Ports.choose(0))
+    watcher = Silent()
+    # The morning passes at once: the order lies between ISP 43 and 50, the sun is out until ISP 61.
+    demo = Demo(world, Options(first_isp=41), watcher)
+    run = asyncio.create_task(demo.run())
+    seen: dict[str, str] = {}
+    try:
+        await asyncio.wait([run, asyncio.create_task(watcher.half_way.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if not run.done():
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{world.ports.agr_http}") as session:
+                for path in ("/", "/conversations", "/resources", "/peers", "/log", "/metrics", "/readyz"):
+                    async with session.get(path) as response:
+                        assert response.status == 200, path
+                        seen[path] = await response.text()
+        return await run, watcher, seen
+    finally:
+        await demo.close()
+
+
+@pytest.mark.slow
+@pytest.mark.foreign
+@pytest.mark.timeout(200)
+async def test_a_request_reaches_devices_and_comes_back_settled(tmp_path: Path) -> None:
+    verdict, watcher, pages = await play(tmp_path)
+    result = verdict.result
+    assert verdict.failures == ()
+    assert result["isps_congested"]["before"] == 12
+    assert result["isps_congested"]["after"] == 0
+    assert result["max_loading_pct"]["before"] == pytest.approx(147.0, abs=0.1)
+    assert result["max_loading_pct"]["after"] < 100
+    assert result["delivered_share"] >= 0.99
+    assert result["orders"] == 1
+    assert result["devices"] == {"modbus": 13, "openadr2": 13}
+    assert result["messages"]["uftp"] == 36, "6 pairs of the trade, 13 of metering... and their answers, none twice"
+    assert verdict.settlement is not None
+    (row,) = verdict.settlement.rows
+    assert row.net == row.price - row.penalty
+    assert result["settlement_eur"] == pytest.approx(float(row.net))
+    assert list(dict.fromkeys(watcher.phases)) == ["start", "trade", "day", "settlement"]
+    assert "battery-1" in pages["/resources"]
+    assert "FlexOrder" in pages["/conversations"]
