@@ -25,7 +25,7 @@ class Journal:
         self._state = state
         self._resource = resource
         self._known: set[str] = set()
-        self._behind: dict[str, Change] = {}
+        self._behind: dict[str, Dispatch] = {}
         self._written = 0.0
 
     def load(self) -> list[Dispatch]:
@@ -35,8 +35,7 @@ class Journal:
         return found
 
     async def open(self, dispatch: Dispatch) -> None:
-        document: dict[str, Any] = {"resource": self._resource, "dispatch": encode(dispatch)}
-        self._behind[dispatch.id] = Change(_KIND, dispatch.id, document)
+        self._behind[dispatch.id] = dispatch
         if dispatch.id not in self._known:
             self._known.add(dispatch.id)
             await self.flush(now=True)
@@ -49,6 +48,9 @@ class Journal:
 
     async def flush(self, *, now: bool = False) -> None:
         if self._behind and (now or time.monotonic() - self._written >= _QUIET_S):
-            changes, self._behind = list(self._behind.values()), {}
+            behind, self._behind = self._behind, {}
             self._written = time.monotonic()
-            await self._state.commit(*changes)
+            await self._state.commit(*(Change(_KIND, d.id, self._document(d)) for d in behind.values()))
+
+    def _document(self, dispatch: Dispatch) -> dict[str, Any]:
+        return {"resource": self._resource, "dispatch": encode(dispatch)}
