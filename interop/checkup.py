@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from adapters.uftp.keys import load_key_file
+from datamodels import Participant, decode
 from interop import plugins
 from interop.config import Config
+from interop.peers import PEER, SPACE
 from interop.server import make_clock
 from interop.store import Reader, StoreError
 from interop.store.sqlite import locked
@@ -195,16 +198,22 @@ def _clock(config: Config) -> Iterator[Check]:
 
 
 def _peers(config: Config) -> Iterator[Check]:
-    if not config.peers:
-        yield Check("peers", "warning", "no peers in the file", "gridparley peer add, or [[peers]]")
-    for peer in config.peers:
+    """The configured peers and those added since."""
+    peers = {p.domain: p.canonical() for p in config.peers}
+    with contextlib.suppress(StoreError, sqlite3.Error):  # no data yet, or damaged data, which `_data` reports
+        reader = Reader(config.server.data_dir)
+        peers |= {d.key: decode(d.value, Participant) for d in reader.documents(SPACE, PEER)}
+        reader.close()
+    if not peers:
+        yield Check("peers", "warning", "nobody may speak with us yet", "gridparley peer add, or [[peers]]")
+    for domain, peer in peers.items():
         if not peer.keys:
-            hint = f"gridparley peer add … {peer.domain} --key cs1.…"
-            yield Check(f"peer {peer.domain}", "warning", "no key: nothing it signs can be verified", hint)
+            hint = f"gridparley peer add … {domain} --key cs1.…"
+            yield Check(f"peer {domain}", "warning", "no key: nothing it signs can be verified", hint)
         elif not peer.endpoint:
-            yield Check(f"peer {peer.domain}", "warning", "no endpoint: nothing can be sent to it", "set endpoint")
+            yield Check(f"peer {domain}", "warning", "no endpoint: nothing can be sent to it", "set endpoint")
         else:
-            yield _ok(f"peer {peer.domain}", f"{len(peer.keys)} key(s), {peer.endpoint}")
+            yield _ok(f"peer {domain}", f"{len(peer.keys)} key(s), {peer.endpoint}, {peer.status}")
 
 
 def _plugins(config: Config) -> Iterator[Check]:

@@ -1,7 +1,7 @@
 """The configuration: one TOML file, overridden by `GRIDPARLEY_<SECTION>_<KEY>` in the environment.
 
 Unknown keys are refused with the nearest known one. Relative paths start at the folder of the file; this includes
-the values of adapter and desk options whose names end in `_file` or `_dir`.
+the values of adapter and desk options that name files: `…_file`, `…_dir`, and the certificates and keys of `tls_…`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from interop.settings import Settings, nearest
 __all__ = ["Config", "ConfigError", "PeerConfig", "load_config", "parse_config"]
 
 _PREFIX = "GRIDPARLEY_"
+_PATHS = ("_file", "_dir", "tls_certificate", "tls_key", "tls_ca", "tls_client_ca")
 
 
 class ConfigError(ValueError):
@@ -293,7 +294,7 @@ def _anchored(value: Any, folder: Path, key: str = "") -> Any:
         return {k: _anchored(v, folder, k) for k, v in value.items()}
     if isinstance(value, list):
         return [_anchored(v, folder, key) for v in value]
-    if isinstance(value, str) and value and key.endswith(("_file", "_dir")):
+    if isinstance(value, str) and value and key.endswith(_PATHS):
         return str(folder / value)
     return value
 

@@ -10,9 +10,9 @@ from datamodels import Participant, ParticipantStatus, decode, encode
 from interop.feed import Feed
 from interop.store import Batch, Document, Event, StorePort
 
-__all__ = ["Peers"]
+__all__ = ["PEER", "SPACE", "Peers"]
 
-_SPACE, _KIND = "hub", "peer"
+SPACE, PEER = "hub", "peer"
 
 
 class Peers(Mapping[str, Participant]):
@@ -27,7 +27,7 @@ class Peers(Mapping[str, Participant]):
         self._now = now
 
     async def load(self) -> None:
-        for document in await self._store.documents(_SPACE, _KIND):
+        for document in await self._store.documents(SPACE, PEER):
             self._peers[document.key] = decode(document.value, Participant)
 
     async def put(self, participant: Participant) -> None:
@@ -44,7 +44,7 @@ class Peers(Mapping[str, Participant]):
         domain = participant.domain
         event = Event(what, self._now(), {"peer": domain, "role": str(participant.role)})
         await self._store.commit(
-            Batch(documents=(Document(_SPACE, _KIND, domain, encode(participant)),), events=(event,))
+            Batch(documents=(Document(SPACE, PEER, domain, encode(participant)),), events=(event,))
         )
         self._peers[domain] = participant
         self._feed.publish("peer", {"peer": domain, "role": str(participant.role), "event": what})

@@ -43,7 +43,7 @@ class Detector:
     alpha: float = 0.05
     z: float = 6.0
     k: float = 1.0
-    h: float = 12.0
+    h: float = 8.0
     warm_up: int = 20
     floor: float = 1.0
     seen: int = 0
@@ -67,6 +67,8 @@ class Detector:
         # An outlier moves the habit no further than the threshold would, so that a burst cannot hide the next one.
         step = min(value, self.mean + self.z * deviation) - self.mean if self.seen > self.warm_up else value - self.mean
         weight = max(self.alpha, 1 / self.seen)
+        if self.excess > self.h / 4:  # a rise that is suspected must not become the habit before it is seen
+            weight /= 4
         self.mean += weight * step
         self.variance = (1 - weight) * (self.variance + weight * step * step)
         return finding
