@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from lxml import etree
 
 from adapters import xml
 from adapters.errors import Rejection, TransportFault
 from adapters.openadr2 import model
-from adapters.openadr2.lexical import ZoneMissing, format_float, parse_float
+from adapters.openadr2.lexical import ZoneMissing
 from adapters.openadr2.model import Payload
 from adapters.openadr2.tables import (
     NAMESPACES,
@@ -28,7 +29,6 @@ from adapters.openadr2.tables import (
     UNITS,
     Leaf,
     Part,
-    Shape,
     qualified,
 )
 from datamodels import Problem
@@ -52,7 +52,12 @@ _VERSION = qualified("ei:schemaVersion")
 _VEN_ID = qualified("ei:venID")
 _EVENT_ENVELOPES = (qualified("pyld:eiCreatedEvent"), qualified("pyld:eiRequestEvent"))
 _TAGS = {cls: tag for tag, cls in PAYLOADS.items()}
-_PREFIXED = {p: u for p, u in NAMESPACES.items() if p not in ("gml", "atom")}
+_BEGIN = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<oadr:oadrPayload'
+    + "".join(f' xmlns:{p}="{u}"' for p, u in NAMESPACES.items() if p not in ("gml", "atom"))
+    + "><oadr:oadrSignedObject>"
+)
+_END = "</oadr:oadrSignedObject></oadr:oadrPayload>"
 
 
 def schema_path() -> Path:
@@ -149,13 +154,18 @@ def encode(payload: Payload) -> bytes:
     Raises:
         ValueError: a text holds a character XML cannot carry, or a value is outside the schema.
     """
-    root = etree.Element(_PAYLOAD, nsmap=_PREFIXED)
-    signed = etree.SubElement(root, _SIGNED)
-    _write(etree.SubElement(signed, _TAGS[type(payload)]), SHAPES[type(payload)], payload)
+    out = [_BEGIN]
+    _write(out, _prefixed(_TAGS[type(payload)]), payload)
+    out.append(_END)
+    body = "".join(out).encode()
+    try:
+        root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"{type(payload).__name__} holds what XML cannot carry: {error.msg}") from None
     valid = schema()
     if not valid.validate(root):
         raise ValueError(f"{type(payload).__name__} would be invalid: {_first(valid).message}")
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+    return body
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -177,8 +187,7 @@ def _tree(cls: type) -> Mapping[str, _Node]:
     for part in SHAPES[cls].parts:
         if not part.attr:
             continue
-        members = part.content if isinstance(part.content, Mapping) else {None: part.content}
-        for tag, content in members.items():
+        for tag, content in part.members:
             path = (*part.wrap, *part.inner, *([tag] if tag else ()))
             below = top
             for depth, step in enumerate(path[:-1], 1):
@@ -193,8 +202,6 @@ def _tree(cls: type) -> Mapping[str, _Node]:
 def _read(cls: type, element: etree._Element) -> Any:
     if cls is model.ItemBase:
         return _read_unit(element)
-    if cls is model.PulseCount:
-        return model.PulseCount(_leaf(parse_float, element.find(qualified("oadr:pulseFactor"))))
     values: dict[str, Any] = {}
     _collect(_tree(cls), element, values)
     for name, value in values.items():
@@ -254,78 +261,116 @@ def _read_unit(element: etree._Element) -> model.ItemBase:
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
+# Text is built, not a tree: an element of a tree costs ten times as much, and an event may have thousands. Every text
+# is escaped in `_escaped`, and `encode` reads back and validates what was written.
 
-def _write(element: etree._Element, shape: Shape, value: Any) -> None:
-    if shape.versioned and value.schema_version is not None:
-        element.set(_VERSION, value.schema_version)
-    opened: list[tuple[str, etree._Element]] = []
-    for part in shape.parts:
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """How one `Part` is written: the holders around all its values, the holders and the element of each value."""
+
+    part: Part
+    wrap: tuple[str, ...]
+    before: str
+    tag: str
+    after: str
+
+
+@cache
+def _steps(cls: type) -> tuple[_Step, ...]:
+    def step(part: Part) -> _Step:
+        names = [_prefixed(tag) for tag in part.inner]
+        lone = not isinstance(part.content, dict)
+        holders = names[:-1] if lone else names
+        return _Step(
+            part,
+            tuple(_prefixed(tag) for tag in part.wrap),
+            "".join(f"<{name}>" for name in holders),
+            names[-1] if lone else "",
+            "".join(f"</{name}>" for name in reversed(holders)),
+        )
+
+    return tuple(map(step, SHAPES[cls].parts))
+
+
+@cache
+def _prefixed(tag: str) -> str:
+    name = etree.QName(tag)
+    prefix = next(p for p, uri in NAMESPACES.items() if uri == name.namespace)
+    return f"{prefix}:{name.localname}"
+
+
+def _escaped(text: str) -> str:
+    if "&" in text or "<" in text or ">" in text or "\r" in text:
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    return text
+
+
+def _write(out: list[str], tag: str, value: Any) -> None:
+    cls: type = type(value)
+    version = getattr(value, "schema_version", None) if SHAPES[cls].versioned else None
+    out.append(f"<{tag}>" if version is None else f"<{tag} ei:schemaVersion={quoteattr(version)}>")
+    opened: tuple[str, ...] = ()
+    for step in _steps(cls):
+        part = step.part
         content = getattr(value, part.attr) if part.attr else ""
         if content is None or (part.many and not content and not part.empty):
             continue
-        home = _open(element, part.wrap, opened)
+        if opened != step.wrap:
+            _move(out, opened, step.wrap)
+            opened = step.wrap
         for item in content if part.many else (content,):
-            _write_value(home, part, item)
+            out.append(step.before)
+            _write_value(out, step, item)
+            out.append(step.after)
+    if opened:
+        _move(out, opened, ())
+    out.append(f"</{tag}>")
 
 
-def _open(element: etree._Element, wrap: tuple[str, ...], opened: list[tuple[str, etree._Element]]) -> etree._Element:
-    """Reuse the holders that the part before left open as far as they agree; open the rest."""
-    if not wrap:
-        opened.clear()
-        return element
+def _move(out: list[str], old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    """Close the holders that end here and open the ones that begin; a common beginning stays open."""
     common = 0
-    while common < min(len(wrap), len(opened)) and opened[common][0] == wrap[common]:
+    while common < min(len(old), len(new)) and old[common] == new[common]:
         common += 1
-    del opened[common:]
-    for tag in wrap[common:]:
-        parent = opened[-1][1] if opened else element
-        opened.append((tag, etree.SubElement(parent, tag)))
-    return opened[-1][1]
+    out.extend(f"</{name}>" for name in reversed(old[common:]))
+    out.extend(f"<{name}>" for name in new[common:])
 
 
-def _write_value(home: etree._Element, part: Part, item: Any) -> None:
-    content = part.content
-    if isinstance(content, Mapping):
-        for tag in part.inner:
-            home = etree.SubElement(home, tag)
-        _write_member(home, content, item)
-        return
-    for tag in part.inner[:-1]:
-        home = etree.SubElement(home, tag)
-    if content is OPAQUE:
-        home.append(xml.parse(item.encode()))
-        return
-    leaf = etree.SubElement(home, part.inner[-1])
+def _write_value(out: list[str], step: _Step, item: Any) -> None:
+    content = step.part.content
     if isinstance(content, Leaf):
-        leaf.text = content.write(item)
+        if content is OPAQUE:
+            item_root = xml.parse(item.encode())
+            out.append(etree.tostring(item_root, method="c14n", exclusive=True).decode())
+        else:
+            out.append(f"<{step.tag}>{_escaped(content.write(item))}</{step.tag}>")
+    elif isinstance(content, dict):
+        cls: type = type(item)
+        if cls is model.ItemBase:
+            _write_unit(out, item)
+        else:
+            _write(out, _member(step.part, cls), item)
     else:
-        _write(leaf, SHAPES[content], item)
+        _write(out, step.tag, item)
 
 
-def _write_member(home: etree._Element, members: Mapping[str, type], item: Any) -> None:
-    if isinstance(item, model.ItemBase):
-        _write_unit(home, item)
-    elif isinstance(item, model.PulseCount):
-        unit = etree.SubElement(home, qualified("oadr:pulseCount"))
-        for name, text in (
-            ("itemDescription", "pulse count"),
-            ("itemUnits", "count"),
-            ("pulseFactor", format_float(item.factor)),
-        ):
-            etree.SubElement(unit, qualified(f"oadr:{name}")).text = text
-    else:
-        tag = next(tag for tag, cls in members.items() if cls is type(item))
-        _write(etree.SubElement(home, tag), SHAPES[type(item)], item)
+@cache
+def _member(part: Part, cls: type) -> str:
+    return next(_prefixed(tag) for tag, member in part.members if member is cls and tag is not None)
 
 
-def _write_unit(home: etree._Element, item: model.ItemBase) -> None:
+def _write_unit(out: list[str], item: model.ItemBase) -> None:
     shape = UNITS.get(item.name)
     if shape is None:
         raise ValueError(f"no unit is called {item.name!r}")
-    unit = etree.SubElement(home, qualified(f"{shape.prefix}:{item.name}"))
-    etree.SubElement(unit, qualified(f"{shape.prefix}:itemDescription")).text = item.description
-    etree.SubElement(unit, qualified(f"{shape.prefix}:itemUnits")).text = item.units
-    etree.SubElement(unit, qualified("scale:siScaleCode")).text = item.scale
+    out.append(f"<{shape.prefix}:{item.name}>")
+    for name, text in (
+        (f"{shape.prefix}:itemDescription", item.description),
+        (f"{shape.prefix}:itemUnits", item.units),
+        ("scale:siScaleCode", item.scale),
+    ):
+        out.append(f"<{name}>{_escaped(text)}</{name}>")
     if item.power is not None:
-        attributes = etree.SubElement(unit, qualified("power:powerAttributes"))
-        _write(attributes, SHAPES[model.PowerAttributes], item.power)
+        _write(out, "power:powerAttributes", item.power)
+    out.append(f"</{shape.prefix}:{item.name}>")

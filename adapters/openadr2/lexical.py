@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 __all__ = [
     "Duration",
@@ -93,6 +94,7 @@ def _span(seconds: float, text: str) -> timedelta:
         raise ValueError(f"duration {text[:40]!r} is too long") from None
 
 
+@lru_cache(maxsize=4096)
 def format_duration(value: Duration) -> str:
     """Write a duration in whole seconds, canonical: `PT1H30M`, `P1D`, `P1Y2M`, `PT0S`."""
     seconds = round(value.span.total_seconds())

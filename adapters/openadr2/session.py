@@ -10,20 +10,31 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 from adapters.clock import Clock
 from adapters.openadr2.config import Config
 from adapters.openadr2.mapping import Point, Schedule, SignalForm
 from adapters.openadr2.model import EiResponse, Payload
 from adapters.ports import Change, State
-from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Telemetry, decode, encode
+from datamodels import (
+    Dispatch,
+    DispatchInterval,
+    DispatchStatus,
+    DispatchUpdate,
+    Problem,
+    Resource,
+    Telemetry,
+    decode,
+    encode,
+)
 
 __all__ = ["ADAPTER", "Delivery", "Event", "Opt", "Outcome", "Record", "RequestedReport", "Session", "Ven", "answer"]
 
 ADAPTER = "openadr2"
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +166,7 @@ class Outcome:
     def changes(self) -> tuple[Change, ...]:
         """The records as documents of the adapter's state."""
         return (
-            *(Change(r.kind, r.key, encode(r)) for r in self.keep),
+            *(Change(r.kind, r.key, _document(r)) for r in self.keep),
             *(Change(r.kind, r.key, None) for r in self.drop),
         )
 
@@ -187,7 +198,7 @@ class Session:
         """Fill the tables from the durable documents, then add the VENs that only the configuration names."""
         for cls in _RECORDS:
             for document in state.load(cls.kind).values():
-                self._put(decode(document, cls))
+                self._put(_record(cls, document))
         for known in self.config.vens:
             ven = self.vens.get(known.ven_name) or Ven(known.ven_name)
             if known.ven_id and ven.ven_id != known.ven_id:
@@ -280,3 +291,31 @@ def answer(request_id: str, problem: Problem | None = None) -> EiResponse:
     if problem is None:
         return EiResponse(200, request_id, "OK")
     return EiResponse(int(problem.reason or "469"), request_id, f"{problem.rule}: {problem.message}"[:200])
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """A record as JSON-ready data. An event's intervals, which follow one another, are packed: they are many."""
+    if not isinstance(record, Event):
+        return cast("dict[str, Any]", encode(record))
+    steps = [(i.duration / _MICROSECOND, i.value) for i in record.dispatch.intervals]
+    bare = replace(record, dispatch=replace(record.dispatch, intervals=()), schedule=replace(record.schedule, steps=()))
+    packed = {"start": encode(record.dispatch.start), "steps": steps, "wall_steps": record.schedule.steps}
+    return {"event": encode(bare), **packed}
+
+
+def _record(cls: type[Record], document: Mapping[str, Any]) -> Record:
+    if cls is not Event:
+        return cast(Record, decode(dict(document), cls))
+    bare: Event = decode(document["event"], Event)
+    start = datetime.fromisoformat(document["start"])
+    intervals = []
+    for microseconds, value in document["steps"]:
+        span = timedelta(microseconds=microseconds)
+        intervals.append(DispatchInterval(start, span, value))
+        start += span
+    steps = tuple((seconds, value) for seconds, value in document["wall_steps"])
+    return replace(
+        bare,
+        dispatch=replace(bare.dispatch, intervals=tuple(intervals)),
+        schedule=replace(bare.schedule, steps=steps),
+    )

@@ -71,21 +71,26 @@ OPAQUE = Leaf(str, str)
 """A foreign element kept whole, as exclusive canonical XML; `codec` knows it by identity."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One field of a wire object.
 
     `content` is a `Leaf`, a class of `model`, or, for a substitution group, the class each element name stands for.
-    `attr` empty means an element that is always written, empty. `empty`: the holding elements are written even
+    `attr` empty means an element that is always written and never read. `empty`: the holding elements are written even
     without a value.
     """
 
     attr: str
     wrap: tuple[str, ...]
     inner: tuple[str, ...]
-    content: Leaf | type | Mapping[str, type]
+    content: Leaf | type | dict[str, type]
     many: bool
     empty: bool
+
+    @property
+    def members(self) -> tuple[tuple[str | None, Leaf | type], ...]:
+        """(element name, content) of a substitution group; a lone content stands under None."""
+        return tuple(self.content.items()) if isinstance(self.content, dict) else ((None, self.content),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ _STREAM = {
 }
 
 
-def _part(attr: str, path: str, content: Leaf | type | Mapping[str, type], *, empty: bool = False) -> tuple[Any, ...]:
+def _part(attr: str, path: str, content: Leaf | type | dict[str, type], *, empty: bool = False) -> tuple[Any, ...]:
     return attr, path, content, empty
 
 
@@ -209,6 +214,12 @@ SHAPES: Mapping[type, Shape] = {
             P("hertz", "power:hertz", DECIMAL),
             P("voltage", "power:voltage", DECIMAL),
             P("ac", "power:ac", BOOLEAN),
+        ),
+        _shape(
+            model.PulseCount,
+            P("", "oadr:itemDescription", Leaf(str, lambda _: "pulse count")),
+            P("", "oadr:itemUnits", Leaf(str, lambda _: "count")),
+            P("factor", "oadr:pulseFactor", FLOAT),
         ),
         _shape(model.GreenButton, P("feed", "atom:feed", OPAQUE)),
         _shape(

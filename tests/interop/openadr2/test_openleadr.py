@@ -120,7 +120,7 @@ async def test_a_foreign_ven_registers_reports_obeys_and_leaves(world, around) -
     while cancelled["mod"] < 3:
         cancelled = await ven.hears("update")
     assert (cancelled["mod"], cancelled["status"]) == (3, "cancelled")
-    await _until(lambda: hub.load("event")["d1"]["closed"] is not None)
+    await _until(lambda: hub.load("event")["d1"]["event"]["closed"] is not None)
 
     ven.leave()
     assert (await ven.hears("cancelled"))["registration_id"] is None

@@ -93,7 +93,7 @@ async def test_started_and_succeeded_by_the_clock(around) -> None:
         await vtn.opt("d", 0)
         await around.until(lambda: len(vtn.hub.updates) == 3)
         assert vtn.hub.statuses == [("d", 0, "ACCEPTED"), ("d", 0, "STARTED"), ("d", 0, "SUCCEEDED")]
-        assert vtn.hub.load("event")["d"]["closed"] is not None
+        assert vtn.hub.load("event")["d"]["event"]["closed"] is not None
 
 
 async def test_silence_is_told_as_aborted(around) -> None:
