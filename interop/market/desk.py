@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.ports import History, Interpretation, Received
-from datamodels import DispatchUpdate, GridSignal, MarketMessage, Problem, Telemetry
+from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, Problem, Telemetry
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log
 from interop.market.book import Book
@@ -46,7 +46,14 @@ class MarketDesk:
         self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
     ) -> list[Effect]:
         extra, details = self.judge(interpretation)
-        effects = react(self.book, peer, interpretation, now, extra, details)
+        asked = Head(
+            peer,
+            self.context.domain,
+            received.message_id or interpretation.refers_to,
+            received.conversation_id or "",
+            now,
+        )
+        effects = react(self.book, peer, interpretation, asked, now, extra, details)
         self.book.apply(effects)
         self._wake.set()
         return effects

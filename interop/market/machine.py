@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from adapters.ports import Direction, Interpretation
-from datamodels import Acknowledgement, MarketMessage, OfferRevocation, Problem, Severity
+from datamodels import Acknowledgement, Head, MarketMessage, OfferRevocation, Problem, Severity
 from interop.effects import Alarm, Effect, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import reply_head
@@ -36,14 +36,16 @@ def react(
     book: Book,
     peer: str,
     interpretation: Interpretation,
+    asked: Head,
     now: datetime,
     extra: tuple[Problem, ...] = (),
     details: tuple[tuple[str, str], ...] = (),
 ) -> list[Effect]:
     """Effects of a message from `peer`.
 
-    `extra` are problems the desk found on top of the standard's own; `details` go into the answer. A message with an
-    error is answered with every reason and otherwise changes nothing.
+    `asked` is the head under which the message came, as far as the transport knows it. `extra` are problems the desk
+    found on top of the standard's own; `details` go into the answer. A message with an error is answered with every
+    reason, to whom the transport has proved and not to whom the payload names, and otherwise changes nothing.
     """
     message = interpretation.message
     problems = [*interpretation.problems, *extra]
@@ -53,15 +55,12 @@ def react(
         for loss in interpretation.losses
     ]
     if message is None:
-        rules = ", ".join(p.rule for p in errors) or "unreadable"
-        return [
-            *notes,
-            Alarm("message.unreadable", peer, f"{interpretation.kind or 'a message'} cannot be used: {rules}"),
-        ]
+        return [*notes, *_unusable(interpretation, peer, asked, errors, now)]
     if isinstance(message, Acknowledgement):
         return [*notes, *_answered(book, peer, message, errors)]
     if errors:
-        return [*notes, *_rejected(message, interpretation, peer, errors, now)]
+        proved = replace(message.head, sender=peer, recipient=asked.recipient)
+        return [*notes, *_rejected(kind_of(message), proved, interpretation.needs_answer, errors, now)]
     head = message.head
     effects: list[Effect] = [
         *notes,
@@ -116,28 +115,31 @@ def _answered(book: Book, peer: str, answer: Acknowledgement, errors: list[Probl
     return effects
 
 
-def _rejected(
-    message: MarketMessage, interpretation: Interpretation, peer: str, errors: list[Problem], now: datetime
+def _unusable(
+    interpretation: Interpretation, peer: str, asked: Head, errors: list[Problem], now: datetime
 ) -> list[Effect]:
+    """A message that has no canonical form: refused with its reasons where an answer is due."""
+    if not errors:
+        return []
+    rules = ", ".join(p.rule for p in errors)
+    alarm = Alarm("message.unusable", peer, f"{interpretation.kind or 'a message'} cannot be used: {rules}")
+    return [alarm, *_rejected(interpretation.kind, asked, interpretation.needs_answer, errors, now)]
+
+
+def _rejected(kind: str, head: Head, needs_answer: bool, errors: list[Problem], now: datetime) -> list[Effect]:
     reasons = tuple(dict.fromkeys(_reason(p) for p in errors))
-    head = message.head
-    effects: list[Effect] = [
-        Log(
-            "message.rejected",
-            {
-                "peer": peer,
-                "kind": kind_of(message),
-                "message_id": head.message_id,
-                "rules": [p.rule for p in errors],
-                "reasons": list(reasons),
-            },
+    data = {
+        "peer": head.sender,
+        "kind": kind,
+        "message_id": head.message_id,
+        "rules": [p.rule for p in errors],
+        "reasons": list(reasons),
+    }
+    effects: list[Effect] = [Log("message.rejected", data)]
+    if needs_answer:
+        effects.append(
+            Send(Acknowledgement(reply_head(head, now), head.message_id, kind, accepted=False, reasons=reasons))
         )
-    ]
-    if interpretation.needs_answer:
-        answer = Acknowledgement(
-            reply_head(head, now), head.message_id, kind_of(message), accepted=False, reasons=reasons
-        )
-        effects.append(Send(answer))
     return effects
 
 
