@@ -7,6 +7,7 @@ finished tree: a parser bound to a schema can be made to end the process, so `XM
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +49,10 @@ def parse(data: bytes, limits: Limits = DEFAULT_LIMITS, *, allow_utf16: bool = F
     # A quick look; the check on the parsed tree below is the one that decides.
     if b"<!DOCTYPE" in data or b"<!doctype" in data:
         raise TransportFault(400, "xml.doctype", "a document type declaration is not allowed")
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=False,
-    )
+    try:
+        parser = _PARSERS.parser
+    except AttributeError:
+        parser = _PARSERS.parser = _hardened()
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
@@ -70,6 +66,27 @@ def parse(data: bytes, limits: Limits = DEFAULT_LIMITS, *, allow_utf16: bool = F
         raise TransportFault(400, "xml.doctype", "a document type declaration is not allowed")
     _check_shape(root, limits)
     return root
+
+
+class _Parsers(threading.local):
+    """One parser a thread: making one costs more than parsing a small message with it."""
+
+    parser: etree.XMLParser
+
+
+_PARSERS = _Parsers()
+
+
+def _hardened() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=False,
+    )
 
 
 def _check_encoding(data: bytes, allow_utf16: bool) -> None:
