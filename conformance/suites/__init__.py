@@ -1,0 +1,1 @@
+"""The suites: one module a specification, each with a `SUITE`."""
