@@ -25,6 +25,11 @@ class Exchange:
         return _accepted(self.message)
 
     @property
+    def open(self) -> bool:
+        """A message of a trade that nobody has answered yet."""
+        return self.accepted is None and bool(self.message.get("conversation_id")) and refers_to(self.message) is None
+
+    @property
     def trouble(self) -> str:
         """Why a message is not where it should be; empty for one that is."""
         state = _ON_THE_WAY.get(str(self.message.get("state")), "")
@@ -42,13 +47,14 @@ class Summary:
     last: Any
     kinds: tuple[str, ...]
     count: int
+    accepted: int
     rejected: int
     open: int
 
 
 def conversation_of(message: Row) -> str:
-    """The conversation's id; protocols that have none make a conversation of each message."""
-    return str(message.get("conversation_id") or message.get("message_id") or "")
+    """The conversation's id; where a protocol has none, all that is said with a peer is one conversation."""
+    return str(message.get("conversation_id") or f"{message.get('adapter')}:{message.get('peer') or 'unknown'}")
 
 
 def refers_to(message: Row) -> str | None:
@@ -107,13 +113,14 @@ def _summary(name: str, messages: list[Row]) -> Summary:
     said = exchanges(messages)
     return Summary(
         id=name,
-        peers=tuple(sorted({str(m.get("peer")) for m in messages})),
+        peers=tuple(sorted({str(m.get("peer") or "unknown") for m in messages})),
         adapters=tuple(sorted({str(m.get("adapter")) for m in messages})),
         last=messages[-1].get("at"),
         kinds=tuple(dict.fromkeys(str(e.message.get("kind")) for e in said)),
         count=len(said),
+        accepted=sum(e.accepted is True for e in said),
         rejected=sum(e.accepted is False for e in said),
-        open=sum(e.accepted is None for e in said),
+        open=sum(e.open for e in said),
     )
 
 

@@ -18,7 +18,10 @@ TOPICS = (*_KEPT, "plan", "actuals", "actual")
 
 @dataclass(slots=True)
 class Day:
-    """Latest value of the topics that are kept whole, and what was measured in each ISP (kW, index 0 is ISP 1)."""
+    """Latest value of the topics that are kept whole, and what was measured in each ISP (kW, index 0 is ISP 1).
+
+    A live value stays until the final one of its ISP is known.
+    """
 
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     actuals: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in CHANNELS})
@@ -39,7 +42,9 @@ class Day:
         elif topic == "plan":
             self.kept["day"] = dict(self.of("day")) | {"plan_kw": shown.get("plan_kw")}
         elif topic == "actuals":
-            self.actuals |= {name: shown[name] for name in CHANNELS if isinstance(shown.get(name), list)}
+            for name in CHANNELS:
+                for k, value in enumerate((shown.get(name) or ())[:_MOST_ISPS], 1):
+                    self._set(name, k, value)
         elif topic == "actual":
             isp, mean = shown.get("isp"), shown.get("mean_kw")
             if not isinstance(isp, int) or not 1 <= isp <= _MOST_ISPS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,13 +16,14 @@ from interop.web.day import figures
 from interop.web.live import Live
 from interop.web.render import compact, show_time
 from interop.web.sequence import draw
-from interop.web.views import Views
+from interop.web.views import Row, Views
 
 __all__ = ["Pages"]
 
 _Context: TypeAlias = dict[str, Any]
-_MESSAGES, _RECENT, _EVENTS, _ALARMS, _DISPATCHES = 500, 50, 500, 200, 300
-_ON_OVERVIEW = {"messages": 10, "alarms": 4, "resources": 10}
+_MESSAGES, _RECENT, _EVENTS, _ALARMS, _DISPATCHES = 500, 100, 1000, 200, 300
+_EVENTS_SHOWN = 200
+_ON_OVERVIEW = {"exchanges": 6, "alarms": 4, "resources": 10}
 _PHASES = {"trade": "Trade", "day": "Operate", "settlement": "Settle", "done": "Done"}
 
 
@@ -123,7 +125,9 @@ class Pages:
     async def _latest(self, request: web.Request) -> _Context:
         recent = await self._views.messages(None, _RECENT)
         traded = [m for m in recent if m.get("conversation_id")]
-        return {"latest": draw((traded or recent)[-_ON_OVERVIEW["messages"] :], self._views.own, self._time)}
+        said = exchanges(traded or recent)[-_ON_OVERVIEW["exchanges"] :]
+        rows = [row for exchange in said for row in (exchange.message, exchange.answer) if row is not None]
+        return {"latest": draw(rows, self._views.own, self._time)}
 
     async def _alarms(self, request: web.Request) -> _Context:
         alarms = await self._views.alarms(_ALARMS)
@@ -131,7 +135,7 @@ class Pages:
 
     async def _resources(self, request: web.Request) -> _Context:
         rows = await self._views.resources()
-        rows = sorted(rows, key=lambda row: (row.get("soc") is None, str(row.get("kind"))))
+        rows = sorted(rows, key=_resource_order)
         return {"resources": rows, "resources_shown": _ON_OVERVIEW["resources"]}
 
     async def _dispatches(self, request: web.Request) -> _Context:
@@ -155,7 +159,7 @@ class Pages:
     async def _conversation(self, request: web.Request) -> _Context:
         conversation = request.match_info.get("id") or request.query.get("id", "")
         messages = await self._views.messages(conversation, _MESSAGES)
-        if not messages:  # a message without a conversation is listed under its own id
+        if not messages:  # what a protocol without conversations said with a peer
             recent = await self._views.messages(None, _MESSAGES)
             messages = [m for m in recent if conversation_of(m) == conversation]
         if not messages:
@@ -174,7 +178,7 @@ class Pages:
         wanted = request.query.get("q", "").strip()
         events = await self._views.events(_EVENTS)
         found = [e for e in events if wanted.lower() in f"{e.get('kind')} {compact(e.get('data'), 10_000)}".lower()]
-        return {"wanted": wanted, "events": found, "events_of": len(events)}
+        return {"wanted": wanted, "events": found[:_EVENTS_SHOWN], "found": len(found), "events_of": len(events)}
 
     async def _table(self, request: web.Request) -> _Context:
         day = self._live.day
@@ -191,6 +195,13 @@ class Pages:
 
     def _time(self, value: Any) -> str:
         return show_time(value, self._live.day.timezone)
+
+
+def _resource_order(row: Row) -> tuple[Any, ...]:
+    """Stores first, then what is heard of, each kind by name; home-2 comes before home-10."""
+    parts = re.split(r"(\d+)", str(row.get("id")))
+    name = [int(part) if k % 2 else part for k, part in enumerate(parts)]
+    return row.get("soc") is None, row.get("power_kw") is None, str(row.get("kind")), name
 
 
 def _long_date(period: Any) -> str:

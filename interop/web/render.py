@@ -19,8 +19,10 @@ from interop.web.assets import Assets
 __all__ = ["environment", "number", "show_time"]
 
 _NONE = "\u2013"
-_GOOD = frozenset({"accepted", "valid", "verified", "ok", "online", "succeeded", "started", "delivered", "known", "up"})
-_BAD = frozenset({"rejected", "invalid", "failed", "offline", "aborted", "dead", "conflict", "revoked", "down"})
+_GOOD = frozenset(
+    {"accepted", "valid", "verified", "ok", "online", "succeeded", "started", "delivered", "known", "active"}
+)
+_BAD = frozenset({"rejected", "invalid", "failed", "offline", "aborted", "dead", "conflict", "revoked", "barred"})
 
 
 def environment(assets: Assets) -> Environment:

@@ -134,5 +134,7 @@ def _peer(message: Row) -> str:
 def _sentence(exchange: Exchange, own: str) -> str:
     message = exchange.message
     ends = [_peer(message), own] if message.get("direction") == "in" else [own, _peer(message)]
-    verdict = {True: "accepted", False: "rejected", None: "unanswered"}[exchange.accepted]
-    return f"{message.get('kind') or 'message'} from {ends[0]} to {ends[1]}, {verdict}"
+    verdict = {True: ", accepted", False: ", rejected", None: ", unanswered" if exchange.open else ""}[
+        exchange.accepted
+    ]
+    return f"{message.get('kind') or 'message'} from {ends[0]} to {ends[1]}{verdict}"

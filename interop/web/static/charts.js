@@ -126,6 +126,7 @@
   function padded(min, max) {
     if (min == null || max == null) return [-1, 1];
     const low = Math.min(min, 0), high = Math.max(max, 0), pad = (high - low || 2) * 0.08;
+    if (low === high) return [-1, 1];
     return [low < 0 ? low - pad : low, high > 0 ? high + pad : high];
   }
 
@@ -217,13 +218,13 @@
   }
 
   const on = (topic, handler) => document.body.addEventListener(`live-${topic}`, (event) => handler(event.detail));
-  on("snapshot", (state) => {
-    if (!state.actuals) actuals = Object.fromEntries(CHANNELS.map((name) => [name, []]));
+  on("snapshot", () => {
+    actuals = Object.fromEntries(CHANNELS.map((name) => [name, []]));
   });
   on("day", takeDay);
   on("plan", (plan) => { if (day) { day.plan_kw = plan.plan_kw; buildLegend(); soon(); } });
   on("actuals", (all) => {
-    for (const name of CHANNELS) if (all[name]) actuals[name] = [...all[name]];
+    for (const name of CHANNELS) (all[name] || []).forEach((value, k) => { if (value != null) actuals[name][k] = value; });
     soon();
   });
   on("actual", (one) => {

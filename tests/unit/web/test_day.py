@@ -69,6 +69,33 @@ def test_another_period_begins_with_no_measurements(day: Day, sample: ModuleType
     assert day.actuals["net_kw"] == []
 
 
+def test_a_live_value_stays_until_the_final_one_is_known() -> None:
+    day = Day()
+    day.apply("actual", {"isp": 2, "net_kw": 9.0, "mean_kw": 5.0, "live": True})
+    day.apply("actuals", {"net_kw": [1.0, None, None]})
+    assert day.actuals["net_kw"] == [1.0, 5.0]
+    day.apply("actuals", {"net_kw": [1.0, 4.0]})
+    assert day.actuals["net_kw"] == [1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("told", "phase"),
+    [
+        ([], ""),
+        ([("day", {"starts": ["a", "b"]})], "trade"),
+        ([("day", {"starts": ["a", "b"]}), ("actual", {"isp": 1, "net_kw": 1.0})], "day"),
+        ([("day", {"starts": ["a", "b"]}), ("actual", {"isp": 2, "net_kw": 1.0})], "settlement"),
+        ([("day", {"starts": ["a", "b"]}), ("settlement", {"rows": []}), ("result", {"failures": []})], "done"),
+        ([("actual", {"isp": 2, "net_kw": 1.0}), ("progress", {"phase": "trade"})], "trade"),
+    ],
+)
+def test_the_phase_is_told_or_else_derived(told: list[tuple[str, object]], phase: str) -> None:
+    day = Day()
+    for topic, data in told:
+        day.apply(topic, data)
+    assert day.progress()["phase"] == phase
+
+
 def test_a_snapshot_makes_the_same_day(day: Day, sample: ModuleType) -> None:
     day.apply("actuals", sample.actuals(30))
     day.apply("progress", sample.progress(30))

@@ -102,14 +102,28 @@ async def test_a_conversation_shows_messages_answers_and_reasons(
     assert "19 May 12:04:07" in text, "times are those of the market, two hours ahead of UTC in May"
 
 
-async def test_a_message_without_conversation_has_a_page_of_its_own(
+async def test_a_protocol_without_conversations_has_one_with_each_peer(
     client: TestClient[Any, Any], views: Any, sample: ModuleType
 ) -> None:
-    views.said.append(sample.message(90, "oadrCreatedEvent", "in", conversation_id=None, message_id="req/9 ?"))
-    assert "/conversations/req%2F9%20%3F" in await (await client.get("/conversations")).text()
-    response = await client.get("/conversations/req%2F9%20%3F")
+    more: dict[str, Any] = {"adapter": "openadr2", "conversation_id": "", "message_id": None}
+    for k, peer in enumerate(["home/1 ?", "home-2", "home/1 ?"]):
+        views.said.append(sample.message(90 + k, f"oadrCreatedEvent{k}", "in", None, peer=peer, **more))
+    listed = await (await client.get("/conversations")).text()
+    assert "/conversations/openadr2%3Ahome%2F1%20%3F" in listed
+    response = await client.get("/conversations/openadr2%3Ahome%2F1%20%3F")
     assert response.status == 200
-    assert "oadrCreatedEvent" in await response.text()
+    text = await response.text()
+    assert "oadrCreatedEvent0" in text
+    assert "oadrCreatedEvent2" in text
+    assert "oadrCreatedEvent1" not in text
+    assert "unanswered" not in text, "nobody owes an answer there"
+
+
+async def test_resources_are_ordered_as_people_count(client: TestClient[Any, Any], views: Any) -> None:
+    views.things[:] = [{"id": f"home-{k}", "kind": "METER"} for k in (10, 9, 1)] + [{"id": "home-3", "power_kw": 1.0}]
+    text = await (await client.get("/resources")).text()
+    places = [text.index(f">home-{k}<") for k in (3, 1, 9, 10)]
+    assert places == sorted(places)
 
 
 async def test_hostile_text_is_text(client: TestClient[Any, Any], views: Any, sample: ModuleType) -> None:

@@ -1,6 +1,9 @@
+from datetime import UTC, datetime
+from decimal import Decimal
 from types import ModuleType
 
-from interop.web.conversations import exchanges, summaries
+from datamodels import Head, Settlement, SettlementIsp, SettlementRow, encode
+from interop.web.conversations import exchanges, settlement_in, summaries
 from interop.web.sequence import draw
 
 
@@ -67,3 +70,16 @@ def test_conversations_in_short_newest_first(sample: ModuleType) -> None:
     assert (first.id, first.count, first.rejected, first.open) == (sample.CONVERSATION, 5, 1, 1)
     assert (second.id, second.open) == ("other", 1)
     assert summaries([*sample.conversation(), other])[0].id == "other"
+
+
+def test_the_settlement_is_read_from_the_message_that_carries_it(sample: ModuleType) -> None:
+    isps = tuple(SettlementIsp(k, -100_000, 8000, -94_000, 6000, 2000) for k in (44, 45))
+    row = SettlementRow("o-1", "ea1.x", sample.PERIOD, Decimal("3.1"), Decimal("0.1"), Decimal("3.0"), isps)
+    head = Head("dso", "agr", "m", "c", datetime(2016, 5, 21, tzinfo=UTC))
+    content = encode(Settlement(head, sample.PERIOD, sample.PERIOD, "EUR", (row,)))
+    found = settlement_in([sample.message(1, "Settlement", "in", message=content), *sample.conversation()], 0.25)
+    assert found is not None
+    (told,) = found["rows"]
+    assert (told["net"], told["currency"], told["isps"]) == ("3.0", "EUR", [44, 45])
+    assert (told["ordered_kwh"], told["delivered_kwh"], told["share"]) == (4.0, 3.0, 0.75)
+    assert settlement_in(sample.conversation(), 0.25) is None
