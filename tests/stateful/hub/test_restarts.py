@@ -135,7 +135,7 @@ def test_restarts_at_any_point_change_nothing(kit: Any) -> None:
     run_state_machine_as_test(
         _machine(kit),
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

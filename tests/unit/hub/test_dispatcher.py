@@ -93,9 +93,9 @@ async def test_what_nobody_can_carry_is_rejected_alarmed_and_told(
     world = await begin()
     world.resources["bat1"] = replace(kit.RESOURCE, binding=binding)
     await world.hub.do([Instruct(kit.dispatch(resource=resource))])
-    await _until(lambda: ("update", ("d1", DispatchStatus.REJECTED)) in world.desk.events)
-    record = world.hub.dispatcher.records["d1"]
-    assert reason in record.reason
+    await _until(lambda: world.hub.dispatcher.records["d1"].status is DispatchStatus.REJECTED)
+    assert reason in world.hub.dispatcher.records["d1"].reason
+    assert world.desk.events == [("update", ("d1", DispatchStatus.REJECTED))]
     assert [e.data["rule"] for e in await world.store.events(kinds=("alarm",))] == ["dispatch.failed"]
 
 
@@ -112,7 +112,7 @@ async def test_an_actuator_that_refuses_or_breaks_ends_the_dispatch_but_not_the_
     world = await begin()
     world.actuator.refuse = error
     await world.hub.do([Instruct(kit.dispatch())])
-    await _until(lambda: ("update", ("d1", status)) in world.desk.events)
+    await _until(lambda: world.hub.dispatcher.records["d1"].status is status)
     world.actuator.refuse = None
     await world.hub.do([Instruct(kit.dispatch(revision=1))])
     await _until(lambda: world.hub.dispatcher.records["d1"].carried)
