@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import socket
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -25,6 +26,7 @@ __all__ = ["AGR", "DSO", "Ports", "World"]
 AGR = "agr.example.org"
 DSO = "dso.example.org"
 _STEP = timedelta(minutes=15)
+_PORTS = (20_000, 32_000)
 _LEGACY = 3
 """This many of the PV plants speak the older SunSpec models (103, 120-124), the others the IEEE 1547 generation."""
 
@@ -305,13 +307,16 @@ def _text(path: Path) -> str:
 
 
 def _free(wanted: int = 0) -> int:
-    """A port that is free on loopback: the wanted one, else any."""
-    for port in (wanted, 0):
+    """A port that is free on loopback: the wanted one, else any below the range that systems hand out by themselves.
+
+    Whoever binds port 0 gets one from that range; a port chosen there could be gone before its server starts.
+    """
+    candidates = [secrets.randbelow(_PORTS[1] - _PORTS[0]) + _PORTS[0] for _ in range(100)]
+    for port in [wanted, *candidates] if wanted else candidates:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            return port
     raise OSError("no free port on 127.0.0.1")
