@@ -314,6 +314,7 @@ def _free(wanted: int = 0) -> int:
     candidates = [secrets.randbelow(_PORTS[1] - _PORTS[0]) + _PORTS[0] for _ in range(100)]
     for port in [wanted, *candidates] if wanted else candidates:
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
