@@ -77,6 +77,12 @@ class ServerConfig:
             raise ValueError("api_token is shorter than 16 characters: openssl rand -hex 32 makes a good one")
 
     @property
+    def is_local(self) -> bool:
+        """Whether operators are served on this machine only."""
+        host = self.address[0]
+        return host == "localhost" or host == "::1" or host.startswith("127.")
+
+    @property
     def address(self) -> tuple[str, int]:
         host, _, port = self.http_listen.rpartition(":")
         return host.strip("[]"), int(port)

@@ -16,6 +16,8 @@ from interop.store import Answer, Batch, Document, Event, InboxMark, OutboxEntry
 __all__ = ["MARKET", "Step", "Undeliverable", "wire_kind"]
 
 MARKET = "market"
+SIGNATURES: Mapping[str, str] = {"uftp": "ok"}
+"""What pages say of a message's signature: only UFTP signs, and nothing unproved gets as far as here."""
 
 
 class Undeliverable(ValueError):
@@ -59,17 +61,22 @@ class Step:
 
     def __init__(self, carrier: Carrier, plan: Plan, now: datetime, cause: tuple[int, str] | None = None) -> None:
         self._carrier = carrier
-        self._now = now
         self._cause = cause
+        self.now = now
         self.plan = plan
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything that was collected."""
+        self.plan.clear()
         self.alarms: list[Alarm] = []
         self.messages: dict[str, dict[str, Any]] = {}
-        self._documents: dict[tuple[str, str], Document] = {}
-        self._outbox: list[OutboxEntry] = []
-        self._events: list[Event] = []
         self.marks: list[InboxMark] = []
         self.tries: list[OutboxMark] = []
         self.answers: list[Answer] = []
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._outbox: list[OutboxEntry] = []
+        self._events: list[Event] = []
 
     def add(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -81,9 +88,9 @@ class Step:
                 case Send(message):
                     self._send(message)
                 case Instruct(dispatch):
-                    self.plan.instruct(dispatch, self._now)
+                    self.plan.instruct(dispatch, self.now)
                 case Withdraw(dispatch):
-                    self.plan.withdraw(dispatch, self._now)
+                    self.plan.withdraw(dispatch, self.now)
                 case Log(kind, data):
                     self.log(kind, **data)
                 case Alarm():
@@ -91,7 +98,7 @@ class Step:
                     self.log("alarm", rule=effect.rule, peer=effect.peer, message=effect.message)
 
     def log(self, kind: str, /, **data: Any) -> None:
-        self._events.append(Event(kind, self._now, encode(data)))
+        self._events.append(Event(kind, self.now, encode(data)))
 
     def batch(self) -> Batch:
         return Batch(
@@ -114,8 +121,8 @@ class Step:
             "kind": wire_kind(message),
             "message_id": head.message_id,
             "conversation_id": head.conversation_id,
-            "at": self._now.isoformat(),
-            "signature": "ok",
+            "at": self.now.isoformat(),
+            "signature": SIGNATURES.get(adapter, ""),
         }
         if isinstance(message, Acknowledgement):
             described |= {
@@ -133,11 +140,11 @@ class Step:
                 head.conversation_id,
                 wire_kind(message),
                 body,
-                self._now,
+                self.now,
                 self._carrier.wall,
                 encode(message),
                 message.refers_to if isinstance(message, Acknowledgement) else None,
                 self._cause[0] if self._cause and answer else None,
-                Event("message.out", self._now, logged),
+                Event("message.out", self.now, logged),
             )
         )

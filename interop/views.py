@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodels import Quantity
 from interop.feed import Feed
+from interop.step import SIGNATURES
 
 if TYPE_CHECKING:
     from interop.server import Server
@@ -69,7 +70,7 @@ class ServerViews:
                 "reason": row.reason,
                 "accepted": row.accepted,
                 "reasons": list(row.reasons),
-                "signature": "ok",
+                "signature": SIGNATURES.get(row.adapter, ""),
                 "message": row.message,
             }
             for row in await self._server.store.messages(conversation, peer, limit)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +83,23 @@ def demo(
     terminal = _Terminal(console)
     options = Options(isp_seconds=isp_seconds, drop_out=drop_out)
     try:
-        verdict = asyncio.run(_run(world, options, terminal, console, keep))
+        verdict = asyncio.run(_until_told(_run(world, options, terminal, console, keep)))
     except (DemoFailed, ProcessFailed) as error:
         console.print(f"[bold red]stopped[/]     {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         sys.exit(130)
     if json_file is not None:
         json_file.write_text(json.dumps(verdict.result, indent=2) + "\n", encoding="utf-8")
     sys.exit(_FAILED if verdict.failures else 0)
+
+
+async def _until_told(work: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """Run, and on SIGINT or SIGTERM end every child before ending."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 async def _run(world: World, options: Options, terminal: _Terminal, console: Console, keep: bool) -> Verdict:

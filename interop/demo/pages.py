@@ -35,8 +35,13 @@ def register(app: web.Application, server: Server) -> None:
         server.feed.publish("result", data)
         return web.json_response({"shown": True}, status=201)
 
+    async def progress(request: web.Request) -> web.Response:
+        server.feed.publish("progress", await request.json())
+        return web.json_response({"shown": True}, status=201)
+
     app.router.add_get("/api/v1/demo", state)
     app.router.add_post("/api/v1/demo/result", result)
+    app.router.add_post("/api/v1/demo/progress", progress)
 
 
 def _state(server: Server, crossings: Counter[str]) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Demo:
         await self._settle()
         status = await self._get("agr", "/api/v1/demo")
         result = verdict(self.world, status["messages"], status["devices"]["openadr2"], time.monotonic() - began)
-        await self._post_result(result)
+        await self._show("result", {"result": result.result, "failures": list(result.failures)})
+        await self._phase("done", "the run is judged", world_isps(self.world))
         return result
 
     async def close(self) -> None:
@@ -130,7 +131,7 @@ class Demo:
         return {line["resource"]: line["listening"] for lines in ready for line in lines}
 
     async def _trade(self) -> None:
-        self.watcher.phase("trade", "forecast, D-Prognosis, power flow, FlexRequest, FlexOffer, FlexOrder")
+        await self._phase("trade", "forecast, D-Prognosis, power flow, FlexRequest, FlexOffer, FlexOrder")
         Anchor(time.time(), self.world.trade_start, 1.0).write(self.world.clock)
         await self._until("an order is placed, accepted and dispatched", self._dispatched, _TRADE_S)
 
@@ -143,19 +144,20 @@ class Demo:
         Anchor(midnight, world.scenario.calendar.start(world.scenario.period, first), rate).write(world.clock)
         clock = FileClock(world.clock)
         isps = world.scenario.calendar.isps(world.scenario.period)
-        self.watcher.phase("day", f"20 May 2016, {isps} quarter-hours, one every {seconds:g} s")
+        await self._phase("day", f"20 May 2016, {isps} quarter-hours, one every {seconds:g} s", first)
         for isp in range(first, isps + 1):
             await clock.sleep_until(world.scenario.calendar.start(world.scenario.period, isp))
             if isp == self.options.drop_out_isp and self.options.drop_out:
                 await self.fleet.kill(self.options.drop_out)
-                self.watcher.phase("day", f"{self.options.drop_out} has dropped out; the plan is repaired without it")
+                await self._phase("day", f"{self.options.drop_out} has died; the plan is repaired without it", isp)
             self.fleet.check()
             self.watcher.progress(isp - 1, isps, await self._net())
         await clock.sleep_until(world.day_end)
         self.watcher.progress(isps, isps, "the day is over")
 
     async def _settle(self) -> None:
-        self.watcher.phase("settlement", "metering per connection, settlement, the aggregator's answer")
+        text = "metering per connection, settlement, the aggregator's answer"
+        await self._phase("settlement", text, world_isps(self.world))
         await self._until("the settlement is answered", self._settled, _SETTLE_S)
 
     # --- what is waited for ----------------------------------------------------------------------------
@@ -209,12 +211,19 @@ class Demo:
             response.raise_for_status()
             return await response.json()
 
-    async def _post_result(self, result: Verdict) -> None:
-        """Show the result on the dashboard."""
+    async def _show(self, what: str, body: dict[str, Any]) -> None:
+        """Show progress or the result on the dashboard; nobody may be looking."""
         assert self._http is not None
-        body = {"result": result.result, "failures": list(result.failures)}
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            await self._http.post(self._url("agr", "/api/v1/demo/result"), json=body)
+            await self._http.post(self._url("agr", f"/api/v1/demo/{what}"), json=body)
+
+    async def _phase(self, name: str, text: str, isp: int = 0) -> None:
+        self.watcher.phase(name, text)
+        await self._show("progress", {"phase": name, "isp": isp, "of": world_isps(self.world), "text": text})
+
+
+def world_isps(world: World) -> int:
+    return world.scenario.calendar.isps(world.scenario.period)
 
 
 def default_folder() -> Path:
