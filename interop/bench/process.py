@@ -1,0 +1,113 @@
+"""Processes that are measured: our own server as a user runs it, and the peers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from interop.bench.report import CannotMeasure
+
+__all__ = ["Process", "ServedParty", "process", "serve"]
+
+_START_S, _STOP_S = 30.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running process that says in its first line of JSON where it listens."""
+
+    handle: asyncio.subprocess.Process
+    ready: dict[str, Any]
+
+    @property
+    def pid(self) -> int:
+        return self.handle.pid
+
+    async def line(self, within_s: float = _START_S) -> dict[str, Any]:
+        """The next line of JSON that the process says."""
+        assert self.handle.stdout is not None
+        said = await asyncio.wait_for(self.handle.stdout.readline(), within_s)
+        if not said:
+            raise CannotMeasure("the measured process has ended")
+        return dict(json.loads(said))
+
+
+@asynccontextmanager
+async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Process]:
+    """Start a peer, wait for its first line of JSON, end it afterwards.
+
+    Raises:
+        CannotMeasure: it cannot be started, or says nothing.
+    """
+    log = (errors or Path("/dev/null")).open("ab")
+    try:
+        handle = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log
+        )
+    except OSError as error:
+        raise CannotMeasure(f"{command[0]} cannot be started: {error}") from error
+    finally:
+        log.close()
+    try:
+        assert handle.stdout is not None
+        try:
+            text = await asyncio.wait_for(_document(handle.stdout), _START_S)
+            ready = dict(json.loads(text))
+        except (TimeoutError, ValueError) as error:
+            told = errors.read_text(errors="replace")[-500:] if errors and errors.exists() else ""
+            raise CannotMeasure(f"{' '.join(command[:4])} did not get ready: {error!r} {told}") from error
+        yield Process(handle, ready)
+    finally:
+        if handle.returncode is None:
+            handle.terminate()
+            try:
+                await asyncio.wait_for(handle.wait(), _STOP_S)
+            except TimeoutError:
+                handle.kill()
+        await handle.wait()
+
+
+async def _document(stream: asyncio.StreamReader) -> str:
+    """One JSON object, on one line or spread over several."""
+    text = ""
+    while line := (await stream.readline()).decode():
+        text += line
+        if line.rstrip() == "}" or (line.startswith("{") and line.rstrip().endswith("}")):
+            break
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class ServedParty:
+    """`gridparley serve` on loopback: its process, the operators' HTTP, and each adapter's first address."""
+
+    pid: int
+    http: str
+    adapters: dict[str, str]
+
+
+@asynccontextmanager
+async def serve(folder: Path, config: Sequence[str]) -> AsyncIterator[ServedParty]:
+    """Run a server with the given lines of configuration, its data in `folder`, as `gridparley serve` would.
+
+    Raises:
+        CannotMeasure: it does not start.
+    """
+    path = folder / "gridparley.toml"
+    server = ["[server]", 'data_dir = "data"', 'http_listen = "127.0.0.1:0"', 'log_level = "warning"']
+    path.write_text("\n".join([*server, *config]) + "\n", encoding="utf-8")
+    command = (sys.executable, "-m", "interop", "serve", str(path), "--json")
+    async with process(*command, errors=folder / "serve.log") as running:
+        http = str(running.ready["http"])
+        async with aiohttp.ClientSession() as session, session.get(f"{http}/api/v1/status") as response:
+            status = await response.json()
+        addresses = {name: a["listening"][0] for name, a in status["adapters"].items() if a["listening"]}
+        yield ServedParty(running.pid, http, addresses)

@@ -1,0 +1,55 @@
+# mypy: ignore-errors
+"""shapeshifter-uftp's AGR service, run by that library's own interpreter: answers every FlexRequest.
+
+usage: shapeshifter_peer.py JSON (domain, secret, key and endpoint of the counterpart). Prints {"port": …} when ready.
+"""
+
+import json
+import logging
+import sys
+from threading import Thread
+from time import sleep
+
+import shapeshifter_uftp as s
+from shapeshifter_uftp.uftp import AcceptedRejected, FlexRequestResponse
+
+logging.disable(logging.CRITICAL)
+SETUP = json.loads(sys.argv[1])
+
+
+def _ignore(self, message):
+    pass
+
+
+class Agr(s.ShapeshifterAgrService):
+    process_flex_order = process_d_prognosis_response = process_flex_offer_response = _ignore
+    process_flex_offer_revocation_response = process_flex_reservation_update = process_flex_settlement = _ignore
+    process_metering_response = process_agr_portfolio_query_response = process_agr_portfolio_update_response = _ignore
+    process_test_message_response = _ignore
+
+    def process_flex_request(self, message):
+        response = FlexRequestResponse(
+            conversation_id=message.conversation_id,
+            result=AcceptedRejected.ACCEPTED,
+            flex_request_message_id=message.message_id,
+        )
+        self.dso_client(message.sender_domain, "3.1.0").send_flex_request_response(response)
+
+
+service = Agr(
+    SETUP["domain"],
+    SETUP["secret"],
+    key_lookup_function=lambda domain, role: SETUP["key"],
+    endpoint_lookup_function=lambda domain, role: SETUP["endpoint"],
+    host="127.0.0.1",
+    port=0,
+    version="3.1.0",
+)
+service.server.config.log_config = None
+service.server.config.access_log = False
+thread = Thread(target=service.run, daemon=True)
+thread.start()
+while not service.server.started:
+    sleep(0.02)
+print(json.dumps({"port": service.server.servers[0].sockets[0].getsockname()[1]}), flush=True)
+thread.join()
