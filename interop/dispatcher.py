@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.errors import Rejection
@@ -24,6 +25,7 @@ __all__ = ["SPACE", "Carry", "Dispatcher", "Plan", "Record"]
 
 SPACE = "hub"
 _DISPATCH, _STATE = "dispatch", "dispatch_state"
+_KEPT = timedelta(days=30)
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,10 @@ class Plan:
 
     def __init__(self, records: Mapping[str, Record]) -> None:
         self._records = records
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the changes."""
         self.changed: dict[str, Record] = {}
         self.carries: list[Carry] = []
         self.events: list[Event] = []
@@ -98,7 +104,9 @@ class Plan:
                 *(update.dispatch, known.dispatch.revision, known.status, update.status, update.revision),
             )
             return False
-        self.changed[update.dispatch] = replace(known, status=update.status, at=update.at, reason=update.reason)
+        self.changed[update.dispatch] = replace(
+            known, status=update.status, at=update.at, reason=update.reason, carried=True
+        )
         self._log("dispatch.update", known.dispatch, now, status=str(update.status), reason=update.reason)
         return True
 
@@ -141,8 +149,8 @@ class Dispatcher:
         self._workers: set[asyncio.Task[None]] = set()
         self.records: dict[str, Record] = {}
 
-    def load(self, documents: Iterable[Document]) -> None:
-        """Take up what is stored in the hub's space."""
+    def load(self, documents: Iterable[Document]) -> list[Document]:
+        """Take up what is stored in the hub's space; returns what to delete, because it ended long ago."""
         by_kind: dict[str, dict[str, Any]] = {_DISPATCH: {}, _STATE: {}}
         for document in documents:
             if document.kind in by_kind:
@@ -157,9 +165,14 @@ class Dispatcher:
                 state["withdrawn"],
                 state["carried"],
             )
+        old = [id for id, record in self.records.items() if record.dispatch.end < self._now() - _KEPT]
+        for id in old:
+            del self.records[id]
+        return [Document(SPACE, kind, id, None) for id in old for kind in by_kind]
 
-    def plan(self) -> Plan:
-        return Plan(self.records)
+    def plan(self, changed: dict[str, Record]) -> Plan:
+        """A plan on top of changes that are on their way to become durable."""
+        return Plan(ChainMap(dict[str, Record](), changed, self.records))
 
     def carry_out(self, plan: Plan) -> None:
         """The plan is durable: remember it and do it."""

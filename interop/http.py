@@ -1,12 +1,13 @@
 """The operators' HTTP: health, metrics, a JSON API, and whatever pages are installed.
 
-Reading is open to whoever reaches the listener (127.0.0.1 unless configured otherwise). Changing anything needs the
-configured token, or, without one, a loopback client. Errors are problem documents (RFC 9457) with a reference that
-also stands in the log.
+Reading is open to whoever reaches the listener (127.0.0.1 unless configured otherwise) and calls it by its address.
+Changing anything needs the configured token, or, without one, a loopback client. Errors are problem documents
+(RFC 9457) with a reference that also stands in the log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SAFE = frozenset({"GET", "HEAD"})
 _MOST_ROWS = 5000
+_BODY_S = 10
 
 
 def make_app(server: Server) -> web.Application:
@@ -136,7 +138,10 @@ class _Api:
 
     async def add_peer(self, request: web.Request) -> web.Response:
         try:
-            data = json.loads(await request.text())
+            async with asyncio.timeout(_BODY_S):
+                data = json.loads(await request.text())
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text=f"the body did not arrive within {_BODY_S} s") from None
         except ValueError:
             keys = ", ".join(f.name for f in fields(PeerConfig))
             raise web.HTTPBadRequest(text=f"the body is not JSON; expected an object with {keys}") from None
@@ -173,6 +178,8 @@ def _guard(server: Server) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method in _SAFE:
+            if not token and server.config.server.is_local and not _own_host(request):
+                raise web.HTTPForbidden(text="this server is asked for by its address or as localhost")
             return await handler(request)
         if token:
             offered = request.headers.get("Authorization", "").removeprefix("Bearer ")

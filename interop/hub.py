@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,43 +18,38 @@ from adapters.clock import Clock
 from adapters.ports import (
     Actuator,
     Change,
-    Interpretation,
     Messenger,
     Receipt,
     ReceiptStatus,
     Received,
 )
 from datamodels import (
-    Acknowledgement,
     Dispatch,
     DispatchUpdate,
-    GridSignal,
     Participant,
     Resource,
-    Severity,
     Telemetry,
     decode,
     encode,
 )
 from interop import crashpoints
 from interop.desk import Desk
-from interop.dispatcher import SPACE, Dispatcher
-from interop.effects import Alarm, Effect, Send
+from interop.dispatcher import SPACE, Dispatcher, Record
+from interop.effects import Alarm, Effect
 from interop.feed import Feed
+from interop.inbox import give_up, settle
 from interop.metrics import Metrics
 from interop.outbox import DEFAULT_POLICY, Relay, RetryPolicy
 from interop.security import EarlyWarning, Finding
+from interop.sequencer import Sequencer
 from interop.state import AdapterState
 from interop.step import MARKET, Carrier, Step
 from interop.store import (
-    Answer,
     Batch,
     Committed,
     Event,
     InboxEntry,
-    InboxMark,
     InboxRow,
-    InboxState,
     OutboxMark,
     OutboxRow,
     OutboxState,
@@ -67,18 +61,6 @@ __all__ = ["Hub"]
 
 log = logging.getLogger(__name__)
 _LONGEST_RETRY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """What the adapter and the desk made of an inbox row."""
-
-    effects: Sequence[Effect]
-    kind: str
-    message: Any = None
-    accepted: bool | None = None
-    reasons: tuple[str, ...] = ()
-    answer: Acknowledgement | None = None
 
 
 class Hub:
@@ -116,11 +98,10 @@ class Hub:
         self._participants = participants
         self.last_heard: dict[str, datetime] = {}
         self._states: dict[str, AdapterState] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._sequencer = Sequencer(self._begin, self._durably, self._let_out, self._load_desk)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._writable = True
-        self._desk_failed = False
         self._processor: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.relay = Relay(store, messengers, participants, self._settle_delivery, policy, wall)
@@ -130,8 +111,11 @@ class Hub:
 
     async def load(self) -> None:
         """Take up what is durable. Before `start`, and before adapters or the desk start."""
-        self.dispatcher.load(await self.store.documents(SPACE))
+        outdated = self.dispatcher.load(await self.store.documents(SPACE))
+        if outdated:
+            await self.store.commit(Batch(documents=tuple(outdated)))
         await self._load_desk()
+        self._sequencer.start().add_done_callback(_report)
 
     async def state(self, adapter: str) -> AdapterState:
         """The durable documents of an adapter; always the same object for the same name."""
@@ -159,12 +143,14 @@ class Hub:
             await asyncio.gather(self._processor, return_exceptions=True)
         await self.dispatcher.stop()
         await self.relay.stop(timeout_s)
+        await self._sequencer.stop()
         await asyncio.gather(*self._background, return_exceptions=True)
 
     @property
     def healthy(self) -> bool:
-        """The inbox is being worked on and the last commit went through."""
-        return self._writable and self._processor is not None and not self._processor.done()
+        """Inbox and outbox are being worked on and the last commit went through."""
+        working = self._processor is not None and not self._processor.done()
+        return self._writable and working and self._sequencer.running and self.relay.running
 
     # --- Inbound ---------------------------------------------------------------------------------------------------
 
@@ -188,13 +174,11 @@ class Hub:
             log.exception("the desk failed on telemetry")
 
     async def dispatch_update(self, update: DispatchUpdate) -> None:
-        async with self._one_at_a_time:
-            now = self._clock.now()
-            step = self._step(now)
-            if not step.plan.update(update, now):
-                return
-            step.add(self._guarded(lambda: self.desk.on_dispatch_update(update, now)))
-            await self._commit(step)
+        def decide(step: Step) -> None:
+            if step.plan.update(update, step.now):
+                step.add(self._guarded(lambda: self.desk.on_dispatch_update(update, step.now)))
+
+        await self._sequencer.run(decide)
 
     def refused(self, adapter: str, peer: str, rule: str, detail: str) -> None:
         self.metrics.refused.labels(adapter, rule).inc()
@@ -209,12 +193,8 @@ class Hub:
         Raises:
             Undeliverable: a message is addressed to nobody we know; nothing was done.
         """
-        if not effects:
-            return
-        async with self._one_at_a_time:
-            step = self._step(self._clock.now())
-            step.add(effects)
-            await self._commit(step)
+        if effects:
+            await self._sequencer.run(lambda step: step.add(effects))
 
     # --- receiving -------------------------------------------------------------------------------------------------
 
@@ -258,124 +238,77 @@ class Hub:
                 rows = await self.store.unprocessed()
             except StoreUnavailable as error:
                 log.error("the inbox cannot be read: %s", error)
-                rows = []
                 await asyncio.sleep(1.0)
-            for row in rows:
-                async with self._one_at_a_time:
-                    await self._handle(row)
+                continue
+            await asyncio.gather(*(self._handle(row) for row in rows))
             if not rows:
                 if self._stopping.is_set():
                     return
                 await self._wake.wait()
 
     async def _handle(self, row: InboxRow) -> None:
-        now, began = self._clock.now(), time.perf_counter()
-        step = self._step(now, row)
-        try:
-            decision = self._decide(row, step, now)
-            described = step.messages[f"in {row.seq}"] = _describe(row, decision, now)
-            step.add(decision.effects)
-        except Exception as error:  # a bug in an adapter or a desk: this row fails, the others go on
-            await self._fail(row, error, now)
-            return
-        event = Event("message.in", now, described)
-        said = decision.kind, decision.message, decision.accepted, decision.reasons
-        step.marks.append(InboxMark(row.seq, InboxState.DONE, "", *said, event))
-        if decision.answer is not None:
-            answer = decision.answer
-            step.answers.append(Answer(answer.refers_to, answer.accepted, answer.reasons))
-        crashpoints.reach("before_effects_commit")
-        await self._commit(step)
-        verdict = {None: "none", True: "accepted", False: "rejected"}[decision.accepted]
+        began, accepted = time.perf_counter(), None
+
+        def decide(step: Step) -> None:
+            nonlocal accepted
+            try:
+                accepted = settle(row, self.desk, self._messengers, step)
+            except Exception as error:  # a bug in an adapter or a desk: this row fails, the others go on
+                log.exception(
+                    "inbox row %d cannot be handled", row.seq, extra={"peer": row.peer, "message_id": row.message_id}
+                )
+                give_up(row, error, step)
+                self._sequencer.spoiled = True
+
+        await self._sequencer.run(decide, (row.seq, row.adapter))
+        verdict = {None: "none", True: "accepted", False: "rejected"}[accepted]
         self.metrics.processed.labels(row.adapter, verdict).inc()
         self.metrics.process_s.observe(time.perf_counter() - began)
-        if decision.accepted is False:
+        if accepted is False:
             self._warn(self.warning.count(row.peer, "rejected"))
-
-    def _decide(self, row: InboxRow, step: Step, now: datetime) -> _Decision:
-        """Ask the adapter what a row means and the desk what to do about it."""
-        content = decode(row.content)
-        received = Received(row.adapter, row.peer, row.kind, row.raw, row.message_id, row.conversation_id, content)
-        if isinstance(content, GridSignal):
-            if row.conflict:
-                return _Decision([_conflict(row)], row.kind, row.content, False, ("same id, other content",))
-            return _Decision(self.desk.on_signal(row.peer, row.adapter, content, now), row.kind, row.content)
-        if isinstance(content, DispatchUpdate):
-            news = not row.conflict and step.plan.update(content, now)
-            effects = self.desk.on_dispatch_update(content, now) if news else ()
-            return _Decision([_conflict(row)] if row.conflict else effects, row.kind, row.content)
-        messenger = self._messengers.get(row.adapter)
-        if messenger is None:
-            return _Decision((), row.kind)
-        interpretation = messenger.interpret(received, self.desk.history)
-        if row.conflict:
-            effects = [_conflict(row), *self.desk.on_conflict(received, interpretation, now)]
-            return _judged(row, interpretation, effects, conflict=True)
-        return _judged(row, interpretation, self.desk.on_message(row.peer, row.adapter, interpretation, received, now))
-
-    async def _fail(self, row: InboxRow, error: Exception, now: datetime) -> None:
-        reason = f"{type(error).__name__}: {error}"
-        log.exception(
-            "inbox row %d could not be handled", row.seq, extra={"peer": row.peer, "message_id": row.message_id}
-        )
-        step = self._step(now)
-        step.marks.append(InboxMark(row.seq, InboxState.FAILED, reason))
-        step.add([Alarm("hub.failed", row.peer, f"{row.kind} {row.message_id or row.seq}: {reason}")])
-        self._desk_failed = True
-        await self._commit(step)
 
     # --- what came of what left ------------------------------------------------------------------------------------
 
     async def _settle_delivery(self, row: OutboxRow, mark: OutboxMark) -> None:
         self.metrics.sent.labels(row.adapter, str(mark.state)).inc()
         named = {"adapter": row.adapter, "peer": row.peer, "kind": row.kind, "message_id": row.message_id}
-        now = self._clock.now()
         if mark.state is not OutboxState.DEAD:
-            delivered = Event("message.delivered", now, named | {"attempts": mark.attempts})
+            delivered = Event("message.delivered", self._clock.now(), named | {"attempts": mark.attempts})
             events = (delivered,) if mark.state is OutboxState.DELIVERED else ()
             await self._durably(Batch(tries=(mark,), events=events))
             return
-        async with self._one_at_a_time:
-            step = self._step(now)
+
+        def decide(step: Step) -> None:
             step.tries.append(mark)
             step.log("message.dead", attempts=mark.attempts, reason=mark.reason, **named)
             text = f"{row.kind} {row.message_id} could not be delivered: {mark.reason}"
             step.add([Alarm("outbox.dead", row.peer, text)])
-            step.add(self._guarded(lambda: self.desk.on_undeliverable(row.message_id, mark.reason, now)))
-            await self._commit(step)
+            step.add(self._guarded(lambda: self.desk.on_undeliverable(row.message_id, mark.reason, step.now)))
+
+        await self._sequencer.run(decide)
 
     async def _settle_dispatch(self, dispatch: Dispatch, failure: DispatchUpdate | None) -> None:
         if failure is not None:
             await self.do([Alarm("dispatch.failed", "", f"dispatch {dispatch.id}: {failure.reason}")])
             await self.dispatch_update(failure)
             return
-        async with self._one_at_a_time:
-            step = self._step(self._clock.now())
-            step.plan.carried(dispatch)
-            await self._commit(step)
+        await self._sequencer.run(lambda step: step.plan.carried(dispatch))
 
     # --- committing ------------------------------------------------------------------------------------------------
 
-    def _step(self, now: datetime, row: InboxRow | None = None) -> Step:
+    def _begin(self, cause: tuple[int, str] | None, changed: dict[str, Record]) -> Step:
         carrier = Carrier(self._messengers, self._participants, self._wall())
-        return Step(carrier, self.dispatcher.plan(), now, (row.seq, row.adapter) if row else None)
+        return Step(carrier, self.dispatcher.plan(changed), self._clock.now(), cause)
 
-    async def _commit(self, step: Step) -> None:
-        """Make a step durable, then let its effects out. The caller holds the lock."""
-        batch = step.batch()
-        if not batch:
-            return
-        committed = await self._durably(batch)
-        crashpoints.reach("after_effects_commit")
+    def _let_out(self, step: Step, committed: Committed) -> None:
+        """A step is durable: carry it out and tell of it."""
         self.dispatcher.carry_out(step.plan)
-        if self._desk_failed:
-            await self._load_desk()
         if committed.queued:
             self.relay.wake()
         self._tell(step, committed)
 
     async def _durably(self, batch: Batch) -> Committed:
-        """The desk has moved on already, so the step must become durable before anything else happens."""
+        """The desk has moved on already, so this must become durable before anything else happens."""
         pause = 0.1
         while True:
             try:
@@ -423,13 +356,12 @@ class Hub:
             return decide()
         except Exception as error:  # a desk's bug must not keep the rest of the step from being recorded
             log.exception("the desk failed")
-            self._desk_failed = True
+            self._sequencer.spoiled = True
             return [Alarm("hub.failed", "", f"{type(error).__name__}: {error}")]
 
     async def _load_desk(self) -> None:
         documents = await self.store.documents(MARKET)
         self.desk.load({(d.kind, d.key): decode(d.value) for d in documents})
-        self._desk_failed = False
 
     def _background_task(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.create_task(work)
@@ -438,48 +370,6 @@ class Hub:
         return task
 
 
-def _report(processor: asyncio.Task[None]) -> None:
-    if not processor.cancelled() and (error := processor.exception()) is not None:
-        log.critical("the inbox is no longer worked on", exc_info=error)
-
-
-def _conflict(row: InboxRow) -> Alarm:
-    text = f"{row.kind} {row.message_id} came again with other content"
-    return Alarm("inbox.conflict", row.peer, text)
-
-
-def _judged(
-    row: InboxRow, interpretation: Interpretation, effects: Sequence[Effect], *, conflict: bool = False
-) -> _Decision:
-    """The verdict on a message: what we answer to it; for an answer, what the peer says in it."""
-    message = interpretation.message
-    errors = tuple(p.reason or p.message for p in interpretation.problems if p.severity is Severity.ERROR)
-    accepted: bool | None = False if errors or conflict else None
-    reasons, answer = errors, None
-    if isinstance(message, Acknowledgement) and accepted is None:
-        accepted, reasons, answer = message.accepted, message.reasons, message
-    for effect in effects:
-        if (
-            isinstance(effect, Send)
-            and isinstance(effect.message, Acknowledgement)
-            and effect.message.refers_to == row.message_id
-        ):
-            accepted, reasons = effect.message.accepted, effect.message.reasons
-    kind = interpretation.kind or row.kind
-    return _Decision(effects, kind, None if message is None else encode(message), accepted, reasons, answer)
-
-
-def _describe(row: InboxRow, decision: _Decision, now: datetime) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "direction": "in",
-        "adapter": row.adapter,
-        "peer": row.peer,
-        "kind": decision.kind,
-        "message_id": row.message_id,
-        "conversation_id": row.conversation_id,
-        "at": now.isoformat(),
-        "accepted": decision.accepted,
-        "reasons": list(decision.reasons),
-        "signature": "ok",
-    }
-    return described | ({"refers_to": decision.answer.refers_to} if decision.answer else {})
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s: nobody works on it any more", task.get_name(), exc_info=error)

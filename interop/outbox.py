@@ -84,6 +84,10 @@ class Relay:
         self._wall = wall
         self._wake = asyncio.Event()
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._ready: list[OutboxRow] = []
+        self._ended: set[int] = set()
+        self._look = True
+        self._next: float | None = None
         self._waiting: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -91,8 +95,13 @@ class Relay:
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="outbox")
 
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
     def wake(self) -> None:
         """Something was queued."""
+        self._look = True
         self._wake.set()
 
     def heard_from(self, peer: str) -> bool:
@@ -108,6 +117,7 @@ class Relay:
         self._wake.set()
         if self._task is not None:
             await self._task
+            self._look = True
             await self.step()
         if self._running:
             _, late = await asyncio.wait(self._running.values(), timeout=timeout_s)
@@ -116,18 +126,35 @@ class Relay:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def step(self) -> float | None:
-        """Begin every try whose time has come; returns the wall time of the next one."""
-        for row in await self._store.due(self._wall(), 8 * self._policy.at_once):
+        """Begin every try whose time has come; returns the wall time of the next one, as last looked up."""
+        if self._look or not self._ready:
+            await self._look_up()
+        waiting: list[OutboxRow] = []
+        for row in self._ready:
             line = (row.peer, row.conversation_id)
-            if line in self._running or not self._room(row.peer):
+            if line in self._running:
+                continue  # it is being tried, or comes after one that is; it will be looked up again
+            if not self._room(row.peer):
+                waiting.append(row)
                 continue
             task = asyncio.create_task(self._try(row), name=f"deliver {row.message_id}")
             self._running[line] = task
-            task.add_done_callback(partial(self._done, line))
-        return await self._store.next_due()
+            task.add_done_callback(partial(self._done, line, row.seq))
+        self._ready = waiting
+        return self._next
 
-    def _done(self, line: tuple[str, str], task: asyncio.Task[None]) -> None:
+    async def _look_up(self) -> None:
+        """Ask the store what is due; a try that ended while it answered is no longer what it says."""
+        self._look = False
+        self._ended.clear()
+        due = await self._store.due(self._wall(), 8 * self._policy.at_once)
+        self._next = await self._store.next_due()
+        known = self._ended | {row.seq for row in self._ready}
+        self._ready += [row for row in due if row.seq not in known]
+
+    def _done(self, line: tuple[str, str], seq: int, task: asyncio.Task[None]) -> None:
         self._running.pop(line, None)
+        self._ended.add(seq)
         self._wake.set()
 
     def _room(self, peer: str) -> bool:
@@ -150,7 +177,7 @@ class Relay:
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except TimeoutError:
-                continue
+                self._look = True
 
     async def _try(self, row: OutboxRow) -> None:
         recipient, messenger = self._participants.get(row.peer), self._messengers.get(row.adapter)

@@ -18,8 +18,8 @@ __all__ = ["Detector", "EarlyWarning", "Finding"]
 _WINDOW_S = 10.0
 _MOST_PEERS = 4096
 _QUIET_S = 60.0
-_TRUSTED = frozenset({"messages"})  # ordinary traffic: only its departure from habit is news
-_FLOOR = {"messages": 50.0}
+_FLOOR = {"messages": 50.0, "duplicate": 20.0}
+"""Ordinary traffic, of which only a departure from habit is news, and how large the least of that is."""
 _FIRST = 3.0  # this many of anything that should not happen at all are worth a look
 
 
@@ -98,7 +98,7 @@ class EarlyWarning:
         finding = self._roll(watch, int(now // self._window_s))
         watch.counts[what] = watch.counts.get(what, 0) + 1
         watch.totals[what] = watch.totals.get(what, 0) + 1
-        if finding is None and what not in _TRUSTED and watch.counts[what] == _FIRST:
+        if finding is None and what not in _FLOOR and watch.counts[what] == _FIRST:
             finding = (what, f"{watch.counts[what]} within {self._window_s:g} s")
         return self._warn(peer, watch, finding, now)
 

@@ -117,3 +117,15 @@ async def test_an_actuator_that_refuses_or_breaks_ends_the_dispatch_but_not_the_
     await world.hub.do([Instruct(kit.dispatch(revision=1))])
     await _until(lambda: world.hub.dispatcher.records["d1"].carried)
     assert world.hub.dispatcher.records["d1"].status is DispatchStatus.ACCEPTED
+
+
+async def test_dispatches_that_ended_a_month_ago_are_forgotten(begin: Begin, kit: Any) -> None:
+    world = await begin(run=False)
+    old = kit.dispatch("old")
+    start = kit.NOW - timedelta(days=40)
+    old = replace(old, intervals=(replace(old.intervals[0], start=start, duration=timedelta(hours=1)),))
+    await world.hub.do([Instruct(old), Instruct(kit.dispatch("new"))])
+    await world.end()
+    again = await begin(run=False)
+    assert list(again.hub.dispatcher.records) == ["new"]
+    assert {d.key for d in await again.store.documents("hub")} == {"new"}

@@ -134,6 +134,12 @@ async def test_without_a_token_no_foreign_page_can_use_the_operators_browser(
     assert len(server.peers) == 0
 
 
+async def test_no_foreign_name_that_leads_here_may_read_either(serve: Serve) -> None:
+    server = await serve()
+    assert (await ask(server, "GET", "/api/v1/events", headers={"Host": "rebind.example"}))[0] == 403
+    assert (await ask(server, "GET", "/api/v1/events", headers={"Host": "localhost:8080"}))[0] == 200
+
+
 async def test_pages_are_added_and_broken_ones_do_no_harm(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
