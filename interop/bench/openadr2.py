@@ -147,7 +147,9 @@ async def _reporting(party: ServedParty, url: str, count: int) -> Contestant:
         "usage",
         "Direct Read",
         data_source=model.EiTarget(resource_id=(_RESOURCE,)),
-        item_base=model.ItemBase("powerReal", "RealPower", "W", "k", model.PowerAttributes(Decimal(50), Decimal(230), True)),
+        item_base=model.ItemBase(
+            "powerReal", "RealPower", "W", "k", model.PowerAttributes(Decimal(50), Decimal(230), True)
+        ),
         sampling_rate=model.SamplingRate(Duration.seconds(1), Duration.seconds(3600), False),
     )
     report = model.OadrReport(
@@ -163,7 +165,7 @@ async def _reporting(party: ServedParty, url: str, count: int) -> Contestant:
         for number in itertools.count(1):
             now = datetime.now(UTC)
             payload = model.ReportPayload(_POINT, model.PayloadFloat(number % 5))
-            interval = model.Interval((payload,), start=now)
+            interval = model.Interval((payload,), dtstart=now)
             told = model.OadrReport(request, "offer", now, now, intervals=(interval,))
             yield codec.encode(model.OadrUpdateReport(str(number), (told,), ven_id))
 

@@ -31,12 +31,21 @@ class Process:
     def pid(self) -> int:
         return self.handle.pid
 
-    async def line(self, within_s: float = _START_S) -> dict[str, Any]:
-        """The next line of JSON that the process says."""
+    async def ask(self, word: str) -> dict[str, Any]:
+        """Write a line to the process; its answer, a line of JSON.
+
+        Raises:
+            CannotMeasure: it has ended, or says nothing.
+        """
+        assert self.handle.stdin is not None
         assert self.handle.stdout is not None
-        said = await asyncio.wait_for(self.handle.stdout.readline(), within_s)
+        self.handle.stdin.write(f"{word}\n".encode())
+        try:
+            said = await asyncio.wait_for(self.handle.stdout.readline(), _STOP_S)
+        except TimeoutError:
+            said = b""
         if not said:
-            raise CannotMeasure("the measured process has ended")
+            raise CannotMeasure(f"the measured process does not answer {word!r}")
         return dict(json.loads(said))
 
 
@@ -76,9 +85,11 @@ async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Pr
 
 
 async def _document(stream: asyncio.StreamReader) -> str:
-    """One JSON object, on one line or spread over several."""
+    """One JSON object, on one line or spread over several; what comes before it (a banner) is skipped."""
     text = ""
     while line := (await stream.readline()).decode():
+        if not text and not line.startswith("{"):
+            continue
         text += line
         if line.rstrip() == "}" or (line.startswith("{") and line.rstrip().endswith("}")):
             break

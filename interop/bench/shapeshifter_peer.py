@@ -1,7 +1,8 @@
 # mypy: ignore-errors
-"""shapeshifter-uftp's AGR service, run by that library's own interpreter: answers every FlexRequest.
+"""shapeshifter-uftp's AGR service, run by that library's own interpreter: counts FlexRequests.
 
-usage: shapeshifter_peer.py JSON (domain, secret, key and endpoint of the counterpart). Prints {"port": …} when ready.
+usage: shapeshifter_peer.py JSON (domain, secret, key of the counterpart). Prints {"port": …} when ready, and
+{"count": …} for every line of input.
 """
 
 import json
@@ -11,10 +12,10 @@ from threading import Thread
 from time import sleep
 
 import shapeshifter_uftp as s
-from shapeshifter_uftp.uftp import AcceptedRejected, FlexRequestResponse
 
 logging.disable(logging.CRITICAL)
 SETUP = json.loads(sys.argv[1])
+count = 0
 
 
 def _ignore(self, message):
@@ -28,19 +29,15 @@ class Agr(s.ShapeshifterAgrService):
     process_test_message_response = _ignore
 
     def process_flex_request(self, message):
-        response = FlexRequestResponse(
-            conversation_id=message.conversation_id,
-            result=AcceptedRejected.ACCEPTED,
-            flex_request_message_id=message.message_id,
-        )
-        self.dso_client(message.sender_domain, "3.1.0").send_flex_request_response(response)
+        global count
+        count += 1
 
 
 service = Agr(
     SETUP["domain"],
     SETUP["secret"],
     key_lookup_function=lambda domain, role: SETUP["key"],
-    endpoint_lookup_function=lambda domain, role: SETUP["endpoint"],
+    endpoint_lookup_function=lambda domain, role: "http://127.0.0.1:9/",
     host="127.0.0.1",
     port=0,
     version="3.1.0",
@@ -52,4 +49,5 @@ thread.start()
 while not service.server.started:
     sleep(0.02)
 print(json.dumps({"port": service.server.servers[0].sockets[0].getsockname()[1]}), flush=True)
-thread.join()
+for _ in sys.stdin:
+    print(json.dumps({"count": count}), flush=True)
