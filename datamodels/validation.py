@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from datamodels.dispatch import Dispatch, DispatchKind
@@ -17,7 +19,7 @@ from datamodels.parties import CongestionPoint, Connection
 from datamodels.problems import Problem
 from datamodels.resources import Resource, ResourceRole, Storage
 from datamodels.settlement import SettlementRow
-from datamodels.signals import GridSignal
+from datamodels.signals import GridSignal, SignalKind
 
 __all__ = ["validate"]
 
@@ -135,6 +137,18 @@ def _signal(value: GridSignal) -> Iterator[Problem]:
         yield Problem("signal.empty", value.id, "a signal needs an interval")
     if value.priority < 0:
         yield Problem("signal.priority", value.id, "priority counts from 1; 0 is none")
+    for n, interval in enumerate(value.intervals, 1):
+        where = f"{value.id} intervals[{n}]"
+        if interval.duration < timedelta(0):
+            yield Problem("signal.duration", where, f"lasts {interval.duration}; 0 is open-ended")
+        if not interval.value.is_finite():
+            yield Problem("signal.value", where, f"{interval.value} is not a finite number")
+        elif interval.value < 0 and value.kind in (SignalKind.IMPORT_LIMIT, SignalKind.EXPORT_LIMIT):
+            yield Problem("signal.limit", where, f"a limit of {interval.value} W is below zero")
+    ordered = sorted(value.intervals, key=lambda interval: interval.start)
+    for before, after in pairwise(ordered):
+        if after.start < before.start + before.duration or after.start == before.start:
+            yield Problem("signal.overlap", value.id, f"intervals overlap at {after.start:%Y-%m-%d %H:%M}Z")
 
 
 def _dates(value: CongestionPoint | Connection) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from interop import plugins
+from interop.api import routes
 from interop.config import PeerConfig
 from interop.settings import Settings
 from interop.store import StoreUnavailable
@@ -57,6 +58,7 @@ def make_app(server: Server) -> web.Application:
             web.delete("/api/v1/peers/{domain}", api.bar_peer),
         ]
     )
+    app.add_routes(routes(server))
     for name, point in plugins.find(plugins.PAGES).items():
         try:
             register = point.load()

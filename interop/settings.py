@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import Path
@@ -152,6 +152,16 @@ def _date(value: Any) -> date:
         raise _Wrong(f"{value!r} is not a date", "write it as 2026-01-31") from None
 
 
+def _instant(value: Any) -> datetime:
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
+    except (_Wrong, ValueError):
+        raise _Wrong(f"{value!r} is not a date and time", "write it as 2026-01-31T10:15:00+01:00") from None
+    if instant.tzinfo is None:
+        raise _Wrong(f"{value} has no time zone", "add an offset: 2026-01-31T10:15:00+01:00, or Z for UTC")
+    return instant.astimezone(UTC)
+
+
 def _member(cls: type[Enum], value: Any) -> Enum:
     for member in cls:
         if isinstance(value, str) and value.lower() == str(member.value).lower():
@@ -166,4 +176,5 @@ _LEAVES: dict[type, Callable[[Any], Any]] = {
     float: lambda value: float(_decimal(value)),
     Decimal: _decimal,
     date: _date,
+    datetime: _instant,
 }

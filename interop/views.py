@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from datamodels import Quantity
+from interop.dispatcher import Record
 from interop.feed import Feed
 from interop.step import SIGNATURES
 
@@ -86,24 +87,28 @@ class ServerViews:
 
     async def dispatches(self) -> list[dict[str, Any]]:
         """What resources were told, newest first; `value` is the one that holds now."""
-        now = self._server.clock.now()
         records = sorted(self._server.hub.dispatcher.records.values(), key=lambda r: r.at, reverse=True)
-        return [
-            {
-                "id": record.dispatch.id,
-                "resource": record.dispatch.resource,
-                "kind": str(record.dispatch.kind),
-                "revision": record.dispatch.revision,
-                "status": str(record.status),
-                "value": interval.value if (interval := record.dispatch.at(now)) else None,
-                "start": record.dispatch.start.isoformat(),
-                "end": record.dispatch.end.isoformat(),
-                "at": record.at.isoformat(),
-                "reason": record.reason,
-                "carried": record.carried,
-            }
-            for record in records
-        ]
+        return [self.dispatch(record) for record in records]
+
+    def dispatch(self, record: Record) -> dict[str, Any]:
+        """One dispatch, with its standing."""
+        interval = record.dispatch.at(self._server.clock.now())
+        return {
+            "id": record.dispatch.id,
+            "resource": record.dispatch.resource,
+            "kind": str(record.dispatch.kind),
+            "source": record.dispatch.source,
+            "priority": record.dispatch.priority,
+            "revision": record.dispatch.revision,
+            "status": str(record.status),
+            "value": interval.value if interval else None,
+            "start": record.dispatch.start.isoformat(),
+            "end": record.dispatch.end.isoformat(),
+            "at": record.at.isoformat(),
+            "reason": record.reason,
+            "carried": record.carried,
+            "withdrawn": record.withdrawn,
+        }
 
     async def resources(self) -> list[dict[str, Any]]:
         """Devices, with what was heard of them last."""

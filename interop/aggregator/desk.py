@@ -16,6 +16,7 @@ from datamodels import (
     FlexOffer,
     FlexOrder,
     FlexRequest,
+    GridSignal,
     IspSeries,
     Metering,
     MeteringKind,
@@ -25,15 +26,19 @@ from datamodels import (
     Quality,
     Quantity,
     Settlement,
+    SignalKind,
+    SignalTarget,
+    TargetKind,
     Telemetry,
     decode,
 )
+from interop import signals
 from interop.aggregator.meter import Meter
 from interop.aggregator.operate import Operation
 from interop.aggregator.planner import Planner
 from interop.aggregator.pricing import Pricing
 from interop.desk import DeskContext
-from interop.effects import Effect, Log, Put
+from interop.effects import Effect, Log, Put, Withdraw
 from interop.market.desk import MarketDesk
 from interop.market.ids import head
 from interop.market.settle import dispositions, metered, settle
@@ -42,6 +47,7 @@ __all__ = ["AggregatorDesk", "build"]
 
 _METERED_AFTER = timedelta(minutes=45)
 _KW = Decimal("0.001")
+_OBEYED = (SignalKind.IMPORT_LIMIT, SignalKind.EXPORT_LIMIT)
 _REMEMBERED = (Quantity.IMPORT_ENERGY_WH, Quantity.EXPORT_ENERGY_WH, Quantity.MEAN_POWER_W, Quantity.STORED_ENERGY_WH)
 
 
@@ -74,8 +80,20 @@ class AggregatorDesk(MarketDesk):
     def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
         self.meter.add(samples)
 
+    def on_signal(self, peer: str, adapter: str, signal: GridSignal, now: datetime) -> list[Effect]:
+        effects = super().on_signal(peer, adapter, signal, now)
+        if self.operation.day is not None:
+            self.operation.day.low_w, self.operation.day.high_w = self._bounds(self._orders())
+        self._publish_day()
+        return effects
+
+    def obeys(self, signal: GridSignal) -> bool:
+        return signal.kind in _OBEYED and signals.concerns(signal, self._targets)
+
     def on_dispatch_update(self, update: DispatchUpdate, now: datetime) -> list[Effect]:
-        resource = update.dispatch.rpartition(":")[2]
+        source, _, resource = update.dispatch.rpartition(":")
+        if source not in {self._source([]), *(order.order_reference for order in self._orders())}:
+            return []  # an operator's own dispatch says nothing about the plan's
         if update.status is DispatchStatus.REJECTED:
             self.operation.unavailable.add(resource)
         elif update.status in (DispatchStatus.ACCEPTED, DispatchStatus.STARTED):
@@ -103,7 +121,7 @@ class AggregatorDesk(MarketDesk):
             if request.expires > now and not self._said(request, "offer"):
                 await self._send_offer(request, now)
         orders = self._orders()
-        if orders and self.book.document("dispatched", self._source(orders)) is None:
+        if self.book.document("dispatched", self._source(orders)) is None and (orders or self._is_limited(now)):
             await self._dispatch(orders)
         if now >= self._day_span[1] + _METERED_AFTER and self._prognosis() is not None:
             await self._send_metering(now)
@@ -160,14 +178,21 @@ class AggregatorDesk(MarketDesk):
         )
 
     async def _dispatch(self, orders: Sequence[FlexOrder]) -> None:
-        """Turn the day's orders into one dispatch per resource, in one transaction with the note that it was done."""
-        source = self._source(orders)
-        low, high = self._bounds(orders)
-        plan = await asyncio.to_thread(self.planner.within, low, high)
-        effects = self.operation.adopt(source, plan, low, high)
+        """Turn the day's orders and limits into one dispatch per resource, in one transaction with the note of it.
+
+        What resources were told for an earlier reason is withdrawn, once they know better.
+        """
+        source, before = self._source(orders), self.operation.day
+        plan = await asyncio.to_thread(self.planner.within, *self._bounds(orders))
+        # A limit may have come while the planner was thinking: what holds is asked for again.
+        effects = self.operation.adopt(source, plan, *self._bounds(orders), self._running_isp())
+        if before is not None:
+            effects += [Withdraw(schedule.sent.id) for schedule in before.schedules.values() if schedule.sent]
         note = Put("dispatched", source, True)
         self.book.apply([note])
-        await self.context.do([*effects, note, Log("order.dispatched", {"order": source, "resources": len(effects)})])
+        await self.context.do(
+            [*effects, note, Log("order.dispatched", {"order": source, "resources": len(self.operation.controlled)})]
+        )
         self._publish_day()
 
     async def _send_metering(self, now: datetime) -> None:
@@ -201,16 +226,32 @@ class AggregatorDesk(MarketDesk):
         behind = {"METER", "PV", "BATTERY"}
         return [r.id for r in self.context.resources.values() if r.connection == connection and r.kind in behind]
 
+    @property
+    def _targets(self) -> frozenset[SignalTarget]:
+        return frozenset({SignalTarget(TargetKind.CONGESTION_POINT, self.congestion_point)})
+
     def _bounds(self, orders: Sequence[FlexOrder]) -> tuple[list[float], list[float]]:
+        """What the day is planned and steered for: `_allowed`, with the margin kept where there is room for it."""
+        pairs = [_within(low, high, self.margin_w) for low, high in zip(*self._allowed(orders), strict=True)]
+        return [low for low, _ in pairs], [high for _, high in pairs]
+
+    def _allowed(self, orders: Sequence[FlexOrder]) -> tuple[list[float], list[float]]:
+        """Lowest and highest net power (W) per ISP; a binding limit takes precedence over what was agreed."""
         prognosis = self._prognosis()
         assert prognosis is not None, "an order is accepted only where its prognosis is known"
+        calendar, period = self.context.terms.calendar, self.planner.period
         point = self.context.terms.congestion_point(self.congestion_point)
         limit = (
             -float(point.export_limit_w) if point and point.export_limit_w is not None else float("-inf"),
             float(point.import_limit_w) if point and point.import_limit_w is not None else float("inf"),
         )
         low, high = self.planner.bounds(prognosis, self._request(), orders, limit)
-        return [v + self.margin_w for v in low], [v - self.margin_w for v in high]
+        least, most = signals.bounds(self.signals, calendar, period, float("-inf"), float("inf"), self._targets)
+        held = list(zip(least, most, strict=True))
+        return (
+            [min(max(v, a), b) for v, (a, b) in zip(low, held, strict=True)],
+            [min(max(v, a), b) for v, (a, b) in zip(high, held, strict=True)],
+        )
 
     def _own_settlement(self, theirs: Settlement) -> Settlement | None:
         meterings = self.book.messages(Metering, direction=Direction.OUT)
@@ -222,7 +263,20 @@ class AggregatorDesk(MarketDesk):
         return settle(theirs.head, self.planner.period, self._orders(), known, actual, self.context.terms)
 
     def _source(self, orders: Sequence[FlexOrder]) -> str:
-        return orders[-1].order_reference
+        """Why resources are told what they are told: the last order or, without one, the limits of the day."""
+        return orders[-1].order_reference if orders else f"limits-{self.planner.period}"
+
+    def _is_limited(self, now: datetime) -> bool:
+        """Whether a limit is imposed on what is left of the day, and there is a prognosis to work from."""
+        begin, end = max(self._day_span[0], now), self._day_span[1]
+        return self._prognosis() is not None and any(
+            self.obeys(signal) and not signal.cancelled and signals.overlaps(signal, begin, end)
+            for signal in self.signals.values()
+        )
+
+    def _running_isp(self) -> int:
+        day, isp = self.context.terms.calendar.locate(self.context.clock.now())
+        return isp if day == self.planner.period else 1
 
     def _said(self, request: FlexRequest, word: str) -> bool:
         about = request.head
@@ -255,19 +309,18 @@ class AggregatorDesk(MarketDesk):
             for quantity in _REMEMBERED:
                 self.meter.add(await self.context.store.telemetry(resource, quantity, begin, end + _METERED_AFTER))
         orders = self._orders()
-        if not orders or self.book.document("dispatched", self._source(orders)) is None:
+        if self.book.document("dispatched", self._source(orders)) is None:
             return
-        low, high = self._bounds(orders)
-        plan = await asyncio.to_thread(self.planner.within, low, high)
+        plan = await asyncio.to_thread(self.planner.within, *self._bounds(orders))
         sent = [decode(document.value) for document in await self.context.store.documents("hub", "dispatch")]
-        self.operation.resume(self._source(orders), plan, low, high, sent)
+        self.operation.resume(self._source(orders), plan, *self._bounds(orders), sent)
         self._publish_day()
 
     def _publish_day(self) -> None:
         """What the dashboard draws as the day's frame."""
         calendar, period = self.context.terms.calendar, self.planner.period
         prognosis, request = self._prognosis(), self._request()
-        low, high = self._bounds(self._orders()) if prognosis else ([], [])
+        low, high = self._allowed(self._orders()) if prognosis else ([], [])
         day = self.operation.day
         self.context.feed.publish(
             "day",
@@ -277,8 +330,8 @@ class AggregatorDesk(MarketDesk):
                 "isp_minutes": calendar.isp / timedelta(minutes=1),
                 "starts": [start.isoformat() for start in calendar.starts(period)],
                 "congestion_point": self.congestion_point,
-                "limit_export_kw": [round((v - self.margin_w) / 1000, 3) for v in low],
-                "limit_import_kw": [round((v + self.margin_w) / 1000, 3) for v in high],
+                "limit_export_kw": [round(v / 1000, 3) for v in low],
+                "limit_import_kw": [round(v / 1000, 3) for v in high],
                 "forecast_kw": [round(v, 3) for v in self.planner.unmanaged_kw()],
                 "prognosis_kw": _kw(prognosis.power if prognosis else None),
                 "plan_kw": _kw(day.plan.net_w if day else None),
@@ -290,6 +343,13 @@ class AggregatorDesk(MarketDesk):
 def build(options: Mapping[str, Any], context: DeskContext) -> AggregatorDesk:
     """Desk factory named by the entry point `aggregator`."""
     return AggregatorDesk(context, options)
+
+
+def _within(low: float, high: float, margin: float) -> tuple[float, float]:
+    """Bounds with a margin kept from both; their middle where there is no room for it."""
+    if high - low >= 2 * margin:
+        return low + margin, high - margin
+    return (low + high) / 2, (low + high) / 2
 
 
 def _kw(series: IspSeries | None) -> list[float | None] | None:

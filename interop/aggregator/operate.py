@@ -73,15 +73,17 @@ class Operation:
     def controlled(self) -> dict[str, Resource]:
         return {id: r for id, r in self.context.resources.items() if r.kind in KIND_OF and r.binding is not None}
 
-    def adopt(self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float]) -> list[Effect]:
-        """Take up a plan for the day; the effects dispatch it, one dispatch per resource."""
+    def adopt(
+        self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float], first: int = 1
+    ) -> list[Effect]:
+        """Take up a plan for the day; the effects dispatch it from ISP `first` on, one dispatch per resource."""
         starts = self.calendar.starts(self.planner.period)
         self.day = Day(source, low_w, high_w, plan)
         for id, resource in self.controlled.items():
             self.day.schedules[id] = Schedule.of(
                 id, KIND_OF[resource.kind], source, self.calendar, starts, list(plan.targets_w[id])
             )
-        return self._instruct(self.day.schedules, first=1)
+        return self._instruct(self.day.schedules, first)
 
     def resume(
         self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float], sent: Iterable[Dispatch]

@@ -16,9 +16,13 @@ from interop.store import Reader, Store, StoreError, StoreLocked
 
 __all__ = ["ask_server", "open_peers", "open_reader"]
 
+_IN_THE_WAY = "stop it and try again, or correct [server] http_listen"
 
-def ask_server(config: Config, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """Call the HTTP API of this party's running server; its answer as JSON."""
+
+def ask_server(
+    config: Config, method: str, path: str, body: Mapping[str, Any] | None = None, *, hint: str = _IN_THE_WAY
+) -> Any:
+    """Call the HTTP API of this party's running server; its answer as JSON. `hint`: how to mend that none answers."""
     host, port = config.server.address
     connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=10)  # noqa: S104
     headers = {"Content-Type": "application/json"}
@@ -31,7 +35,7 @@ def ask_server(config: Config, method: str, path: str, body: Mapping[str, Any] |
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise CliError(
             f"the server that uses {config.server.data_dir} does not answer at {host}:{port}: {error}",
-            "stop it and try again, or correct [server] http_listen",
+            hint,
         ) from error
     finally:
         connection.close()

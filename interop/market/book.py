@@ -96,6 +96,14 @@ class Book:
         """A desk's own note, or None."""
         return self._others.get((kind, key))
 
+    def documents(self, kind: str) -> dict[str, Any]:
+        """A desk's own notes of a kind, by key."""
+        return {key: value for (known, key), value in self._others.items() if known == kind}
+
+    def records(self) -> list[Record]:
+        """Every message with what became of it, in the order they were recorded."""
+        return list(self._records.values())
+
     def messages(self, cls: type[T], *, direction: Direction | None = None, accepted: bool | None = None) -> list[T]:
         """Messages of a class in the order they were recorded, optionally of one direction and verdict."""
         return [

@@ -14,11 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from adapters.ports import History, Interpretation, Received
-from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, Problem, Telemetry
+from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRevocation, Problem, Telemetry
 from interop.desk import DeskContext
-from interop.effects import Alarm, Effect, Log
-from interop.market.book import Book
+from interop.effects import Alarm, Effect, Log, Put
+from interop.market.book import MESSAGE, Book
 from interop.market.machine import conflict, react, say
+from interop.market.revoke import revocation
+from interop.signals import SIGNAL, Signals, receive
 
 __all__ = ["MarketDesk"]
 
@@ -73,12 +75,31 @@ class MarketDesk:
         return []
 
     def on_signal(self, peer: str, adapter: str, signal: GridSignal, now: datetime) -> list[Effect]:
-        return [Log("signal.received", {"peer": peer, "id": signal.id, "kind": signal.kind.value})]
+        effects = receive(self.signals, signal, peer, now, self.context.terms.calendar.currency)
+        if any(isinstance(effect, Put) for effect in effects) and not signal.cancelled and not self.obeys(signal):
+            text = f"signal {signal.id} ({signal.kind}) is recorded, but nothing here acts on it"
+            effects.append(Alarm("signal.not_obeyed", peer, text))
+        self.book.apply(effects)
+        self._wake.set()
+        return effects
 
     def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
         return None
 
     # --- for subclasses ----------------------------------------------------------------------------
+
+    @property
+    def signals(self) -> Signals:
+        """What is imposed on us, by whom and which (see `interop.signals.key_of`)."""
+        return self.book.documents(SIGNAL)
+
+    def obeys(self, signal: GridSignal) -> bool:
+        """Whether this desk acts on a signal of that kind and with those targets."""
+        return False
+
+    async def impose(self, signal: GridSignal) -> None:
+        """Take a signal from our own operators; durable when this returns."""
+        await self.context.do(self.on_signal(self.context.domain, "operator", signal, self.context.clock.now()))
 
     def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
         """Problems beyond the standard's own rules, and details for the answer."""
@@ -104,6 +125,22 @@ class MarketDesk:
         except BaseException:
             self.book.forget(m.head.message_id for m in new)
             raise
+
+    async def revoke(self, offer_id: str) -> OfferRevocation:
+        """Take back an offer of ours; LookupError where there is none, ValueError where it is too late."""
+        message = revocation(self.book, self.context.role, offer_id, self.context.clock.now())
+        before = self.book.record(offer_id)
+        # From here on an order for the offer is refused, also one that is handled before the revocation is durable.
+        revoked = self.book.with_revocation(offer_id)
+        assert before is not None
+        assert revoked is not None
+        self.book.apply([revoked])
+        try:
+            await self.say(message, also=[revoked])
+        except BaseException:
+            self.book.apply([Put(MESSAGE, offer_id, before)])
+            raise
+        return message
 
     # --- life ----------------------------------------------------------------------------
 

@@ -113,6 +113,10 @@ BROKEN: list[tuple[str, Callable[[], Any]]] = [
     ("dispatch.limit", lambda: replace(DISPATCH, intervals=(DispatchInterval(NOW, QUARTER, -1),))),
     ("signal.empty", lambda: replace(SIGNAL, intervals=())),
     ("signal.priority", lambda: replace(SIGNAL, priority=-1)),
+    ("signal.duration", lambda: replace(SIGNAL, intervals=(SignalInterval(NOW, -QUARTER, Decimal(5)),))),
+    ("signal.value", lambda: replace(SIGNAL, intervals=(SignalInterval(NOW, QUARTER, Decimal("NaN")),))),
+    ("signal.limit", lambda: replace(SIGNAL, intervals=(SignalInterval(NOW, QUARTER, Decimal(-1)),))),
+    ("signal.overlap", lambda: replace(SIGNAL, intervals=SIGNAL.intervals * 2)),
     ("period.order", lambda: replace(POINT, end=DAY - timedelta(days=1))),
     ("period.order", lambda: replace(CONNECTION, end=DAY - timedelta(days=1))),
 ]

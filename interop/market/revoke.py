@@ -1,0 +1,42 @@
+"""Taking an offer back (UFTP FlexOfferRevocation): when that may be done, and in which words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from adapters.ports import Direction
+from datamodels import FlexOffer, OfferRevocation, OfferState, Role
+from interop.market.book import Book
+from interop.market.ids import head
+from interop.market.status import offer_state
+
+__all__ = ["revocation"]
+
+_WHY_NOT = {
+    OfferState.ORDERED: "is ordered, and so binding",
+    OfferState.REVOKED: "is revoked already",
+    OfferState.REJECTED: "was rejected, so there is nothing to take back",
+    OfferState.EXPIRED: "has expired",
+}
+
+
+def revocation(book: Book, role: Role, offer_id: str, now: datetime) -> OfferRevocation:
+    """The message that takes back an offer of ours.
+
+    Raises:
+        LookupError: we know no such offer.
+        ValueError: it may not be taken back, and why.
+    """
+    if role is not Role.AGR:
+        raise ValueError(f"only an aggregator takes back offers, and this party is a {role}")
+    record = book.record(offer_id)
+    if record is None or not isinstance(record.message, FlexOffer) or record.direction is not Direction.OUT:
+        raise LookupError(f"we made no offer {offer_id}; gridparley flex status lists them")
+    offer = record.message
+    if why := _WHY_NOT.get(state := offer_state(book, record, offer, now)):
+        at = f" ({offer.expires:%Y-%m-%d %H:%M}Z)" if state is OfferState.EXPIRED else ""
+        raise ValueError(f"offer {offer_id} {why}{at}")
+    about = offer.head
+    return OfferRevocation(
+        head(about.sender, about.recipient, now, "revocation", offer_id, conversation=about.conversation_id), offer_id
+    )
