@@ -60,6 +60,7 @@ class Store:
         self._local = threading.local()
         self._readers: list[Reader] = []
         self._lock: int | None = None
+        self._closing = False
 
     @classmethod
     async def open(cls, directory: Path, observe: Callable[[int], None] = lambda size: None) -> Store:
@@ -155,13 +156,14 @@ class Store:
 
     async def close(self) -> None:
         """Finish every write, then close; a second call does nothing."""
-        if self._lock is None:
+        if self._lock is None or self._closing:
             return
-        await self._main.close()
-        await self._samples.close()
+        self._closing = True
         await asyncio.to_thread(self._pool.shutdown)
         for reader in self._readers:
             reader.close()
+        await self._main.close()  # the last connection, so that the write-ahead log is folded in
+        await self._samples.close()
         self._unlock()
 
     async def _read(self, query: Callable[[Reader], T]) -> T:
@@ -172,7 +174,7 @@ class Store:
                 self._readers.append(reader)
             return query(reader)
 
-        if self._lock is None:
+        if self._lock is None or self._closing:
             raise StoreUnavailable("the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
@@ -186,7 +188,7 @@ class Store:
 
 
 def _lock(directory: Path) -> int:
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

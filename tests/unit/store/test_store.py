@@ -193,8 +193,12 @@ async def test_telemetry_is_kept_in_order_and_replaced(store: Store) -> None:
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
     await store.commit(Batch(entry(content={"$": "x"}), documents=(Document("a", "k", "1", [1, "ä"]),)))
+    await store.counts()
     await store.close()
     await store.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gridparley.db", "lock", "telemetry.db"]
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.counts()
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.commit(Batch(entry("m2")))
     again = await Store.open(tmp_path)
