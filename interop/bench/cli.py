@@ -48,7 +48,7 @@ def bench(name: str, json_file: Path | None, quick: bool) -> None:
 def _run(wanted: Sequence[Bench], scale: Scale) -> tuple[list[Report], list[str]]:
     console = Console(highlight=False)
     waiting = Console(stderr=True, highlight=False)
-    reports, failures = [], []
+    reports, failures = list[Report](), list[str]()
     for one in wanted:
         try:
             with waiting.status(f"{one.name}: {one.summary}"):

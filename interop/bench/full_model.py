@@ -83,7 +83,7 @@ def solve_full(p: Portfolio, limits: Limits, tariffs: Tariffs) -> float:
     equalities: Any = sparse.hstack([homes_rows, sparse.csr_array((4 * size, 2 * groups * isps))], format="csc")
     picked: Any = inequalities[kept].tocsc()
     result = linprog(cost, picked, most[kept], equalities, right, bounds, method="highs")
-    if result.status != 0:
+    if result.status != 0 or result.fun is None:
         raise ArithmeticError(f"HiGHS finds no optimum of the plain programme: {result.message}")
     return float(result.fun)
 

@@ -25,12 +25,12 @@ _PEER = "plain LP, scipy's HiGHS"
 _SEED = 1
 _SAME = 2e-3
 _HOW = (
-    "`optimiser.plan` (check, model, HiGHS dual simplex, repair to feasible trajectories, certified bound) on synthetic "
-    "neighbourhoods of 96 quarter-hours, seed {seed}, one congestion point. Peer: the same problem stated plainly (ten "
-    "variables and four rows per home and quarter-hour, absent devices bounded to zero) and given to scipy's linprog, "
+    "`optimiser.plan` (check, model, HiGHS dual simplex, repair to feasible trajectories, certified bound) on "
+    "synthetic neighbourhoods of 96 quarter-hours, seed {seed}, one congestion point. Peer: the same problem stated plainly "
+    "(ten variables and four rows per home and quarter-hour, absent devices bounded to zero) and given to scipy's linprog, "
     'method="highs"; it stops at the solution of the programme, without repair. Both costs agree within 0.2 %, else '
-    "nothing is reported. CPU is that of the process; in turn, {rounds} rounds. The last row is the aggregator's repair "
-    "of its plan at noon on the shipped grid (nowcast, replan, set points in whole W), which has no peer here."
+    "nothing is reported. CPU is that of the process; in turn, {rounds} rounds. The last rows are the aggregator's "
+    "repair of its plan at noon on the shipped grid (nowcast, replan, set points in whole W), which has no peer here."
 )
 
 
@@ -77,8 +77,8 @@ def _repair() -> Contestant:
         world = World(scenario, Path(name), Ports(0, 0, 0, 0, 0))
         world.lay_out()
         world.configure({str(device["resource"]): "127.0.0.1:1" for device in world.devices()})
-        files = (world.folder / "agr" / file for file in ("homes.json", "history.npz", "tariffs.json"))
-        planner = Planner(*files, scenario.calendar, Pricing())
+        homes, history, tariffs = (world.folder / "agr" / n for n in ("homes.json", "history.npz", "tariffs.json"))
+        planner = Planner(homes, history, tariffs, scenario.calendar, Pricing())
     wide_w = 160_000.0
     low, high = [-wide_w] * planner.isps, [wide_w] * planner.isps
     day = planner.within(low, high)

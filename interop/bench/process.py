@@ -71,8 +71,7 @@ async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Pr
             text = await asyncio.wait_for(_document(handle.stdout), _START_S)
             ready = dict(json.loads(text))
         except (TimeoutError, ValueError) as error:
-            told = errors.read_text(errors="replace")[-500:] if errors and errors.exists() else ""
-            raise CannotMeasure(f"{' '.join(command[:4])} did not get ready: {error!r} {told}") from error
+            raise CannotMeasure(f"{' '.join(command[:4])} did not get ready: {error!r} {_tail(errors)}") from error
         yield Process(handle, ready)
     finally:
         if handle.returncode is None:
@@ -82,6 +81,11 @@ async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Pr
             except TimeoutError:
                 handle.kill()
         await handle.wait()
+
+
+def _tail(path: Path | None) -> str:
+    """The end of what a process complained of."""
+    return path.read_text(encoding="utf-8", errors="replace")[-500:] if path else ""
 
 
 async def _document(stream: asyncio.StreamReader) -> str:

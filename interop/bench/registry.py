@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from interop.bench.report import Report, Scale
 
@@ -13,7 +14,7 @@ __all__ = ["BENCHES", "MODULES", "Bench", "bench", "load_all"]
 MODULES = ("interop.bench.uftp", "interop.bench.openadr2", "interop.bench.plan", "interop.bench.store")
 """A later bench adds its module here; the decorator does the rest."""
 
-Run = Callable[[Scale], Awaitable[Report]]
+Run = Callable[[Scale], Coroutine[Any, Any, Report]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import shapeshifter_uftp as s
 
 logging.disable(logging.CRITICAL)
 SETUP = json.loads(sys.argv[1])
-count = 0
+received = []
 
 
 def _ignore(self, message):
@@ -29,8 +29,7 @@ class Agr(s.ShapeshifterAgrService):
     process_test_message_response = _ignore
 
     def process_flex_request(self, message):
-        global count
-        count += 1
+        received.append(message.message_id)
 
 
 service = Agr(
@@ -50,4 +49,4 @@ while not service.server.started:
     sleep(0.02)
 print(json.dumps({"port": service.server.servers[0].sockets[0].getsockname()[1]}), flush=True)
 for _ in sys.stdin:
-    print(json.dumps({"count": count}), flush=True)
+    print(json.dumps({"count": len(received)}), flush=True)
