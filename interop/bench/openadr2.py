@@ -30,12 +30,12 @@ _CONNECTIONS = 8
 _FLOOR, _PEER = "aiohttp that echoes", "openleadr's VTN"
 _FLOOR_TIMES = 2.0
 _HOW = (
-    "oadrPoll of a registered VEN whose queue is empty, over {connections} keep-alive connections on loopback without "
-    "TLS, {count} polls in {rounds} turns; every contestant is a process of its own. Floor: an aiohttp server that "
-    "sends the body back. Peer: openleadr 0.5's OpenADRServer, its VEN registered alike. Ours is `gridparley serve` with "
-    "its store on disk; a poll that finds nothing writes nothing. oadrUpdateReport: one report with one value, ours only, "
-    "durable before the answer (openleadr hands reports to a callback and keeps nothing, so it is no peer for this). "
-    "CPU is that of the serving process."
+    "oadrPoll of a registered VEN whose queue is empty, over {connections} keep-alive connections on loopback "
+    "without TLS, {count} polls in {rounds} turns; every contestant is a process of its own. Floor: an aiohttp "
+    "server that sends the body back. Peer: openleadr 0.5's OpenADRServer, its VEN registered alike. Ours is "
+    "`gridparley serve` with its store on disk; a poll that finds nothing writes nothing. oadrUpdateReport: one "
+    "report with one value, ours only, durable before the answer (openleadr hands reports to a callback and keeps"
+    " nothing, so it is no peer for this). CPU is that of the serving process."
 )
 
 

@@ -26,11 +26,12 @@ _SEED = 1
 _SAME = 2e-3
 _HOW = (
     "`optimiser.plan` (check, model, HiGHS dual simplex, repair to feasible trajectories, certified bound) on "
-    "synthetic neighbourhoods of 96 quarter-hours, seed {seed}, one congestion point. Peer: the same problem stated plainly "
-    "(ten variables and four rows per home and quarter-hour, absent devices bounded to zero) and given to scipy's linprog, "
-    'method="highs"; it stops at the solution of the programme, without repair. Both costs agree within 0.2 %, else '
-    "nothing is reported. CPU is that of the process; in turn, {rounds} rounds. The last rows are the aggregator's "
-    "repair of its plan at noon on the shipped grid (nowcast, replan, set points in whole W), which has no peer here."
+    "synthetic neighbourhoods of 96 quarter-hours, seed {seed}, one congestion point. Peer: the same problem "
+    "stated plainly (ten variables and four rows per home and quarter-hour, absent devices bounded to zero) and "
+    "given to scipy's linprog, method highs; it stops at the solution of the programme, without repair. Both "
+    "costs agree within 0.2 %, else nothing is reported. CPU is that of the process; in turn, {rounds} rounds, one "
+    "for the larger case. The last rows are the aggregator's repair of its plan at noon on the shipped grid "
+    "(nowcast, replan, set points in whole W), which has no peer here."
 )
 
 

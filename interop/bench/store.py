@@ -25,10 +25,10 @@ _RAW = b"x" * 4000
 _CALLERS = (1, 10, 100)
 _PEER = "sqlite3, a commit per call"
 _HOW = (
-    "One transaction is what the hub writes for a message: inbox row with 4 kB of bytes, a document, an event. Ours: "
-    "`Store.commit` (group commit on one writing thread, hash-chained events). Peer: the same three rows through the "
-    "standard library's sqlite3, one thread and one commit per call, no chain. Both WAL, synchronous=FULL, same disk, "
-    "in turn, {rounds} rounds. CPU is that of the whole process, callers included."
+    "One transaction is what the hub writes for a message: inbox row with 4 kB of bytes, a document, an event. "
+    "Ours: `Store.commit` (group commit on one writing thread, hash-chained events). Peer: the same three rows "
+    "through the standard library's sqlite3, one thread and one commit per call, no chain. Both WAL, "
+    "synchronous=FULL, same disk, in turn, {rounds} rounds. CPU is that of the whole process, callers included."
 )
 
 

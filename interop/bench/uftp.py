@@ -48,12 +48,12 @@ _AGR, _DSO, _POINT = "agr.example.org", "dso.example.org", "ea1.2020-01.org.exam
 _CONNECTIONS = 8
 _DONE_S, _LOOK_S = 60.0, 0.1
 _HOW = (
-    "FlexRequests of 96 quarter-hours (UFTP 3.1.0, signed beforehand) posted over {connections} keep-alive connections "
-    "to `gridparley serve` as AGR, in a process of its own on loopback, with its store on disk; {count} messages in "
-    "{rounds} turns. 200 leaves only when the message is durable; after it the server checks it against every rule "
-    'and records it. Nobody decides (desk "none"), so nothing is answered. CPU is all of that, counted until the last '
-    "message is recorded; messages/s and latency are those of the 200. The load comes from another process on the same "
-    "machine: wall figures suffer where cores are few. Peer: {peer}"
+    "FlexRequests of 96 quarter-hours (UFTP 3.1.0, signed beforehand) posted over {connections} keep-alive "
+    "connections to `gridparley serve` as AGR, in a process of its own on loopback, with its store on disk; "
+    "{count} messages in {rounds} turns. 200 leaves only when the message is durable; after it the server checks "
+    'it against every rule and records it. Nobody decides (desk "none"), so nothing is answered. CPU is all of '
+    "that, counted until the last message is recorded; messages/s and latency are those of the 200. The load "
+    "comes from another process on the same machine: wall figures suffer where cores are few. Peer: {peer}"
 )
 _WITH_PEER = (
     "shapeshifter-uftp's AGR service (FastAPI, uvicorn) under the interpreter that "
