@@ -210,7 +210,7 @@ def _described(command: click.Command, parent: click.Context, name: str, level: 
     yield f"```text\n{context.command_path} {usage}\n```\n"
     yield _reflow(inspect.cleandoc(command.help or "")) + "\n"
     records = [p.get_help_record(context) for p in command.params if isinstance(p, click.Option)]
-    rows = [f"| `{record[0]}` | {' '.join(record[1].split())} |" for record in records if record]
+    rows = [f"| `{_cell(record[0])}` | {_cell(record[1])} |" for record in records if record]
     if rows:
         yield "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n"
     if isinstance(command, click.Group):
@@ -218,6 +218,11 @@ def _described(command: click.Command, parent: click.Context, name: str, level: 
             found = command.get_command(context, inner)
             assert found is not None
             yield from _described(found, context, inner, level + 1)
+
+
+def _cell(text: str) -> str:
+    """Text that does not break a table: one line, no bar that ends a cell."""
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 # --- maturity -----------------------------------------------------------------------------------------------------
