@@ -83,14 +83,12 @@ def demo(
     terminal = _Terminal(console)
     options = Options(isp_seconds=isp_seconds, drop_out=drop_out)
     try:
-        verdict = asyncio.run(_until_told(_run(world, options, terminal, console, keep)))
+        verdict = asyncio.run(_until_told(_run(world, options, terminal, console, keep, json_file)))
     except (DemoFailed, ProcessFailed) as error:
         console.print(f"[bold red]stopped[/]     {error}")
         sys.exit(2)
     except asyncio.CancelledError:
         sys.exit(130)
-    if json_file is not None:
-        json_file.write_text(json.dumps(verdict.result, indent=2) + "\n", encoding="utf-8")
     sys.exit(_FAILED if verdict.failures else 0)
 
 
@@ -102,13 +100,17 @@ async def _until_told(work: Coroutine[Any, Any, Verdict]) -> Verdict:
     return await task
 
 
-async def _run(world: World, options: Options, terminal: _Terminal, console: Console, keep: bool) -> Verdict:
+async def _run(
+    world: World, options: Options, terminal: _Terminal, console: Console, keep: bool, json_file: Path | None
+) -> Verdict:
     console.print(f"[bold]gridparley demo[/]: {world.scenario.title}")
     console.print(f"dashboard   http://127.0.0.1:{world.ports.agr_http}    this run: {world.folder}")
     run = Demo(world, options, terminal)
     try:
         with terminal.bar:
             verdict = await run.run()
+        if json_file is not None:
+            json_file.write_text(json.dumps(verdict.result, indent=2) + "\n", encoding="utf-8")
         _show(console, world, verdict)
         if keep:
             console.print(f"\nThe dashboard stays at http://127.0.0.1:{world.ports.agr_http}; Ctrl-C ends everything.")

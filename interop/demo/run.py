@@ -151,7 +151,9 @@ class Demo:
                 await self.fleet.kill(self.options.drop_out)
                 await self._phase("day", f"{self.options.drop_out} has died; the plan is repaired without it", isp)
             self.fleet.check()
-            self.watcher.progress(isp - 1, isps, await self._net())
+            net = await self._net()
+            self.watcher.progress(isp - 1, isps, net)
+            await self._show("progress", {"phase": "day", "isp": isp, "of": isps, "text": net})
         await clock.sleep_until(world.day_end)
         self.watcher.progress(isps, isps, "the day is over")
 
