@@ -309,11 +309,13 @@ class AggregatorDesk(MarketDesk):
             for quantity in _REMEMBERED:
                 self.meter.add(await self.context.store.telemetry(resource, quantity, begin, end + _METERED_AFTER))
         orders = self._orders()
-        if self.book.document("dispatched", self._source(orders)) is None:
+        reasons = [self._source(orders[:n]) for n in range(len(orders), -1, -1)]
+        source = next((reason for reason in reasons if self.book.document("dispatched", reason)), None)
+        if source is None:
             return
         plan = await asyncio.to_thread(self.planner.within, *self._bounds(orders))
         sent = [decode(document.value) for document in await self.context.store.documents("hub", "dispatch")]
-        self.operation.resume(self._source(orders), plan, *self._bounds(orders), sent)
+        self.operation.resume(source, plan, *self._bounds(orders), sent)
         self._publish_day()
 
     def _publish_day(self) -> None:

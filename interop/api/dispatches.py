@@ -178,6 +178,5 @@ def _beyond(resource: Resource, kind: DispatchKind, value: int) -> Problem | Non
     if value >= low and (high is None or value <= high):
         return None
     room = f"{low} to {high}" if high is not None else f"{low} or more"
-    return Problem(
-        "dispatch.value", "dispatch.value", f"{value} {unit} for a {kind} of {resource.id}: {room} it can do"
-    )
+    text = f"{value} is no {kind} that {resource.id} can follow: {room} {unit}".rstrip()
+    return Problem("dispatch.value", "dispatch.value", text)
