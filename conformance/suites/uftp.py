@@ -1,7 +1,7 @@
 """UFTP, the listener's side: what happens to an envelope before its payload is looked at (UFTP 3.1.0 appendix 4).
 
 Envelopes are built here and signed with PyNaCl, not with the code of our own listener. The device must know the
-tester as a participant: settings `domain`, `role` and `signing_key` (base64 of a 32-byte Ed25519 seed), and
+tester as a participant: settings `domain`, `role` and `signing_key` (base64 of a 32-byte Ed25519 seed, alone or with its public key), and
 `recipient`, its own domain. `--against` is the whole URL of its message end point.
 """
 
@@ -29,9 +29,10 @@ _CLAUSE = "appendix 4"
 
 def _key(t: Tester) -> SigningKey:
     try:
-        return SigningKey(base64.b64decode(_setting(t, "signing_key"), validate=True))
+        secret = base64.b64decode(_setting(t, "signing_key"), validate=True)
+        return SigningKey(secret[:32] if len(secret) == 64 else secret)
     except (binascii.Error, ValueError, TypeError, CryptoError) as error:
-        raise Inconclusive("the setting signing_key is not base64 of a 32-byte seed") from error
+        raise Inconclusive("the setting signing_key is not base64 of a 32-byte seed or a 64-byte key") from error
 
 
 def _setting(t: Tester, name: str) -> str:

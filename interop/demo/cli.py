@@ -109,9 +109,7 @@ async def _run(
     try:
         with terminal.bar:
             verdict = await run.run()
-        if json_file is not None:
-            json_file.write_text(json.dumps(verdict.result, indent=2) + "\n", encoding="utf-8")
-        _show(console, world, verdict)
+        _show(console, world, verdict, json_file)
         if keep:
             console.print(f"\nThe dashboard stays at http://127.0.0.1:{world.ports.agr_http}; Ctrl-C ends everything.")
             with contextlib.suppress(asyncio.CancelledError):
@@ -121,8 +119,10 @@ async def _run(
         await run.close()
 
 
-def _show(console: Console, world: World, verdict: Verdict) -> None:
+def _show(console: Console, world: World, verdict: Verdict, json_file: Path | None) -> None:
     result = verdict.result
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     table.add_column("without", justify="right")
