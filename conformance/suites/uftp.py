@@ -1,8 +1,8 @@
 """UFTP, the listener's side: what happens to an envelope before its payload is looked at (UFTP 3.1.0 appendix 4).
 
 Envelopes are built here and signed with PyNaCl, not with the code of our own listener. The device must know the
-tester as a participant: settings `domain`, `role` and `signing_key` (base64 of a 32-byte Ed25519 seed, alone or with its public key), and
-`recipient`, its own domain. `--against` is the whole URL of its message end point.
+tester as a participant: settings `domain`, `role` and `signing_key` (base64 of a 32-byte Ed25519 seed, alone or with
+its public key), and `recipient`, its own domain. `--against` is the whole URL of its message end point.
 """
 
 from __future__ import annotations
