@@ -50,7 +50,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 class Aggregator:
-    """The desk of the scenario at noon on a clock that nearly stands, its prognosis said; `done` is what it wanted done of its own accord."""
+    """The desk of the scenario at noon on a clock that nearly stands, its prognosis said.
+
+    `done` is what it wanted done of its own accord.
+    """
 
     def __init__(self, world: World, clock: Path, rate: float) -> None:
         config = load_config(world.folder / "agr.toml", {})
