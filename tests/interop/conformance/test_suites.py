@@ -2,14 +2,13 @@
 
 import asyncio
 import base64
-import importlib.util
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from support import openadr2, uftp
 
 from adapters.openadr2 import build as build_vtn
 from adapters.uftp import SigningKey
@@ -21,16 +20,6 @@ from conformance.run import Run, Verdict, run_suite
 from conformance.tester import Result
 
 TESTS = Path(__file__).resolve().parents[2]
-
-
-def support(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"gridparley_conformance_{name}", TESTS / "support" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def bad(run: Run) -> dict[str, set[str]]:
@@ -80,7 +69,7 @@ async def test_what_is_known_of_openleadr_is_found_and_nothing_else(openleadr: s
 
 @pytest.fixture
 async def vtn() -> AsyncIterator[str]:
-    around = support("openadr2")
+    around = openadr2
     config = {"listen": "127.0.0.1:0", "insecure": True, "allow_registration": True}
     adapter = build_vtn(config, around.ports(around.Hub(), around.HandClock(real=True)))
     await adapter.start()
@@ -97,7 +86,7 @@ async def test_our_vtn_passes(vtn: str) -> None:
 
 @pytest.fixture
 async def listener(tmp_path: Path) -> AsyncIterator[Dut]:
-    world = support("uftp")
+    world = uftp
     key_file = tmp_path / "agr.key"
     key_file.write_bytes(base64.b64encode(world.KEYS[world.AGR].secret))
     key_file.chmod(0o600)
