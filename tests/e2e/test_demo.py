@@ -68,6 +68,6 @@ async def test_a_request_reaches_devices_and_comes_back_settled(tmp_path: Path) 
     (row,) = verdict.settlement.rows
     assert row.net == row.price - row.penalty
     assert result["settlement_eur"] == pytest.approx(float(row.net))
-    assert list(dict.fromkeys(watcher.phases)) == ["start", "trade", "day", "settlement"]
+    assert list(dict.fromkeys(watcher.phases)) == ["start", "trade", "day", "settlement", "done"]
     assert "battery-1" in pages["/resources"]
     assert "FlexOrder" in pages["/conversations"]
