@@ -22,11 +22,10 @@ import adapters.modbus.config
 import adapters.openadr2.config
 import adapters.uftp.config
 from interop import config, maturity, plugins
-from interop.aggregator.desk import AggregatorDesk
+from interop.aggregator.desk import AggregatorOptions
 from interop.aggregator.planner import Planner
-from interop.aggregator.pricing import Pricing
 from interop.cli import main as command_line
-from interop.gridoperator.desk import GridOperatorDesk
+from interop.gridoperator.desk import GridOperatorOptions
 
 __all__ = ["PAGES", "pages", "write"]
 
@@ -50,9 +49,9 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )
-_DESKS: tuple[tuple[str, tuple[type[Any], ...]], ...] = (
-    ("aggregator", (AggregatorDesk, Planner, Pricing)),
-    ("gridoperator", (GridOperatorDesk,)),
+_DESKS: tuple[tuple[str, type[Any], tuple[type[Any], ...]], ...] = (
+    ("aggregator", AggregatorOptions, (Planner,)),
+    ("gridoperator", GridOperatorOptions, ()),
 )
 _TYPES = {
     "str": "text",
@@ -81,9 +80,9 @@ def configuration() -> str:
     parts.append("## Adapters\n\nAn adapter runs when its table is there.\n")
     parts += [_table(title, cls) for title, cls in _ADAPTERS]
     parts.append("## Desks\n\nA desk decides for its party; `[desk.options]` holds its own settings.\n")
-    for name, classes in _DESKS:
-        parts.append(f'### kind = "{name}"\n')
-        parts += [_prose(cls) for cls in classes]
+    for name, options, more in _DESKS:
+        parts.append(_table(f'[desk.options] of kind = "{name}"', options))
+        parts += [_prose(cls) for cls in more]
     return "\n".join(parts)
 
 
@@ -116,9 +115,14 @@ def _prose(source: object) -> str:
     return _reflow(re.split(r"\n(?:Args|Attributes|Raises):\n", text)[0]) + "\n" + _listed(source)
 
 
+def _tabled() -> list[type[Any]]:
+    """Classes that a table shows field by field."""
+    return [cls for _, cls in (*_SECTIONS, *_ADAPTERS)] + [options for _, options, _ in _DESKS]
+
+
 def _listed(source: object) -> str:
     """Arguments of a class that has no table of its own."""
-    if dataclasses.is_dataclass(source) and source in [cls for _, cls in (*_SECTIONS, *_ADAPTERS)]:
+    if dataclasses.is_dataclass(source) and source in _tabled():
         return ""
     arguments = _arguments(source)
     return "".join(f"\n* `{name}`: {text}" for name, text in arguments.items()) + ("\n" if arguments else "")

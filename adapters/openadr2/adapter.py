@@ -79,7 +79,7 @@ class OpenAdr2Adapter:
             logger.warning("openadr2: %s serves plain HTTP, the venID is the only identity", self._config.listen)
         else:
             context = server_context(*self._config.tls_files, TlsProfile.OPENADR2)
-        self._listener = Listener(self._config.path_prefix, context, self._admit, self._answer)
+        self._listener = Listener(self._config.path_prefix, context, self._admit, self._answer, self._refused)
         await self._listener.start(*self._config.address)
         self._recall()
         self._tasks = [
@@ -170,6 +170,9 @@ class OpenAdr2Adapter:
     def _admit(self, shown: str) -> bool:
         return self._config.allow_registration or self._by_certificate(shown) is not None
 
+    def _refused(self, peer: str, fault: TransportFault) -> None:
+        self._ports.inbound.refused(ADAPTER, peer, fault.rule, fault.message)
+
     def _by_certificate(self, shown: str) -> Ven | None:
         return self._session.vens.get(self._session.by_fingerprint.get(shown, ""))
 
@@ -182,7 +185,7 @@ class OpenAdr2Adapter:
             self._mend(caller, root)
             codec.check_schema(root)
         except TransportFault as fault:
-            self._ports.inbound.refused(ADAPTER, peer, fault.rule, fault.message)
+            self._refused(peer, fault)
             raise
         payload = codec.payload_element(root)
         kind = codec.kind_of(payload)

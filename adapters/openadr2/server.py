@@ -53,12 +53,14 @@ class Listener:
         context: ssl.SSLContext | None,
         admit: Callable[[str], bool],
         answer: Callable[[Exchange], Awaitable[bytes]],
+        refused: Callable[[str, TransportFault], None],
     ) -> None:
         base = f"{prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._paths = {base + endpoint: endpoint for endpoint in ENDPOINTS}
         self._context = context
         self._admit = admit
         self._answer = answer
+        self._refused = refused
         self._runner: web.ServerRunner | None = None
         self._site: web.TCPSite | None = None
         self._stopping = False
@@ -88,7 +90,11 @@ class Listener:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            exchange = await self._read(request)
+            try:
+                exchange = await self._read(request)
+            except TransportFault as fault:
+                self._refused(request.remote or "", fault)
+                raise
             return web.Response(body=await self._answer(exchange), content_type="application/xml")
         except TransportFault as fault:
             headers = {"Allow": "POST"} if fault.code == 405 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -39,7 +40,7 @@ from interop.aggregator.planner import Planner
 from interop.aggregator.pricing import Pricing
 from interop.desk import DeskContext
 from interop.effects import Effect, Log, Put, Withdraw
-from interop.market.desk import MarketDesk
+from interop.market.desk import MarketDesk, read_options
 from interop.market.ids import head
 from interop.market.settle import dispositions, metered, settle
 
@@ -51,29 +52,52 @@ _OBEYED = (SignalKind.IMPORT_LIMIT, SignalKind.EXPORT_LIMIT)
 _REMEMBERED = (Quantity.IMPORT_ENERGY_WH, Quantity.EXPORT_ENERGY_WH, Quantity.MEAN_POWER_W, Quantity.STORED_ENERGY_WH)
 
 
-class AggregatorDesk(MarketDesk):
-    """Steers a portfolio at one congestion point and trades its flexibility with the grid operator.
+@dataclass(frozen=True, slots=True)
+class AggregatorOptions:
+    """Settings of the aggregator's desk.
 
-    Options (`[desk.options]`): `homes`, `history`, `tariffs` files (see `Planner`); `congestion_point`;
-    `prognosis_at` (local time on the day before at which the prognosis is sent); `margin_w` (kept from every bound, by
-    default what the homes' own load may change by within an ISP);
-    `markup`, `eur_per_kwh`, `offer_options` (see `Pricing`).
+    Attributes:
+        homes_file: what is behind each connection (JSON, see `Planner`).
+        history_file: measured quarter-hours of whole local days up to the day that is planned (npz, see `Planner`).
+        tariffs_file: prices per ISP (JSON, see `Planner`).
+        congestion_point: address of the one that is steered for.
+        prognosis_at: local time on the day before at which the prognosis is sent.
+        margin_w: kept from every bound; by default what the homes' own load may change by from one ISP to the next.
+        markup: share added to what a change costs the homes.
+        eur_per_kwh: asked on top for each kWh moved.
+        offer_options: how many options an offer holds.
     """
 
-    def __init__(self, context: DeskContext, options: Mapping[str, Any]) -> None:
+    homes_file: Path
+    history_file: Path
+    tariffs_file: Path
+    congestion_point: str
+    prognosis_at: str = "10:00"
+    margin_w: float | None = None
+    markup: Decimal = Decimal("0.2")
+    eur_per_kwh: Decimal = Decimal("0.05")
+    offer_options: int = 2
+
+    def __post_init__(self) -> None:
+        time.fromisoformat(self.prognosis_at)
+        if self.offer_options < 1:
+            raise ValueError("offer_options must be 1 or more")
+
+
+class AggregatorDesk(MarketDesk):
+    """Steers a portfolio at one congestion point and trades its flexibility with the grid operator."""
+
+    def __init__(self, context: DeskContext, options: AggregatorOptions) -> None:
         super().__init__(context)
-        self.congestion_point = str(options["congestion_point"])
-        self.prognosis_at = time.fromisoformat(str(options.get("prognosis_at", "10:00")))
-        pricing = Pricing(
-            markup=Decimal(str(options.get("markup", "0.2"))),
-            eur_per_kwh=Decimal(str(options.get("eur_per_kwh", "0.05"))),
-            options=int(options.get("offer_options", 2)),
+        self.congestion_point = options.congestion_point
+        self.prognosis_at = time.fromisoformat(options.prognosis_at)
+        pricing = Pricing(options.markup, options.eur_per_kwh, options.offer_options)
+        self.planner = Planner(
+            options.homes_file, options.history_file, options.tariffs_file, context.terms.calendar, pricing
         )
-        homes, history, tariffs = (Path(str(options[key])) for key in ("homes", "history", "tariffs"))
-        self.planner = Planner(homes, history, tariffs, context.terms.calendar, pricing)
         self.meter = Meter()
         self.operation = Operation(context, self.planner, self.meter)
-        self.margin_w = float(options.get("margin_w", self.planner.noise_w))
+        self.margin_w = self.planner.noise_w if options.margin_w is None else options.margin_w
 
     # --- the hub's calls ----------------------------------------------------------------------------------------------
 
@@ -105,7 +129,10 @@ class AggregatorDesk(MarketDesk):
         if not isinstance(message, Settlement):
             return (), ()
         own = self._own_settlement(message)
-        return (), dispositions(message, own) if own else ()
+        if own is None:
+            why = "Disputed: nothing was metered here"
+            return (), tuple((row.order_reference, why) for row in message.rows)
+        return (), dispositions(message, own)
 
     # --- what is due ----------------------------------------------------------------------------
 
@@ -343,8 +370,12 @@ class AggregatorDesk(MarketDesk):
 
 
 def build(options: Mapping[str, Any], context: DeskContext) -> AggregatorDesk:
-    """Desk factory named by the entry point `aggregator`."""
-    return AggregatorDesk(context, options)
+    """Desk factory named by the entry point `aggregator`.
+
+    Raises:
+        ValueError: an option is unknown, missing or wrong; all of them are named.
+    """
+    return AggregatorDesk(context, read_options(AggregatorOptions, options))
 
 
 def _within(low: float, high: float, margin: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,42 @@ from interop.effects import Log
 from interop.gridoperator.congestion import Allocation, Assessment, assess
 from interop.gridoperator.powerflow import Grid
 from interop.market.choice import choose
-from interop.market.desk import MarketDesk
+from interop.market.desk import MarketDesk, read_options
 from interop.market.ids import head
 from interop.market.settle import metered, settle
 
 __all__ = ["GridOperatorDesk", "build"]
 
 
-class GridOperatorDesk(MarketDesk):
-    """Keeps one low-voltage net within its ratings by asking aggregators for flexibility.
+@dataclass(frozen=True, slots=True)
+class GridOperatorOptions:
+    """Settings of the grid operator's desk.
 
-    Options (`[desk.options]`): `network` and `history` files, `connections` (how many must be metered before a day is
-    settled), `reserve` (share of a rating that may be planned with), `request_expires` (local time on the day before).
+    Attributes:
+        network_file: the net (JSON tables of a SimBench extract, see `Grid`).
+        history_file: measured quarter-hours of whole local days, to know each bus's usual load (npz).
+        connections: EANs that must all be metered before a day is settled; without any, nothing is.
+        reserve: share of a rating that may be planned with.
     """
 
-    def __init__(self, context: DeskContext, options: Mapping[str, Any]) -> None:
+    network_file: Path
+    history_file: Path
+    connections: tuple[str, ...] = ()
+    reserve: float = 0.97
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reserve <= 1:
+            raise ValueError(f"reserve {self.reserve} is not in (0, 1]")
+
+
+class GridOperatorDesk(MarketDesk):
+    """Keeps one low-voltage net within its ratings by asking aggregators for flexibility."""
+
+    def __init__(self, context: DeskContext, options: GridOperatorOptions) -> None:
         super().__init__(context)
-        self.grid, self.allocation = _read(Path(options["network"]), Path(options["history"]))
-        self.connections = frozenset(options.get("connections", ()))
-        self.reserve = float(options.get("reserve", 0.97))
+        self.grid, self.allocation = _read(options.network_file, options.history_file)
+        self.connections = frozenset(options.connections)
+        self.reserve = options.reserve
         self._assessed: dict[str, Assessment] = {}
         self._clear: set[str] = set()
 
@@ -188,8 +206,12 @@ class GridOperatorDesk(MarketDesk):
 
 
 def build(options: Mapping[str, Any], context: DeskContext) -> GridOperatorDesk:
-    """Desk factory named by the entry point `gridoperator`."""
-    return GridOperatorDesk(context, options)
+    """Desk factory named by the entry point `gridoperator`.
+
+    Raises:
+        ValueError: an option is unknown, missing or wrong; all of them are named.
+    """
+    return GridOperatorDesk(context, read_options(GridOperatorOptions, options))
 
 
 def _read(network: Path, history: Path) -> tuple[Grid, Allocation]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from adapters.ports import History, Interpretation, Received
 from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRevocation, Problem, Telemetry
@@ -20,15 +22,30 @@ from interop.effects import Alarm, Effect, Log, Put
 from interop.market.book import MESSAGE, Book
 from interop.market.machine import conflict, react, say
 from interop.market.revoke import revocation
+from interop.settings import Settings
 from interop.signals import SIGNAL, Signals, receive
 
-__all__ = ["MarketDesk"]
+__all__ = ["MarketDesk", "read_options"]
 
+T = TypeVar("T")
 _LOOK_AGAIN_S = 0.25
 _AFTER_FAILURE_S = 2.0
 
 
-class MarketDesk:
+def read_options(cls: type[T], options: Mapping[str, Any]) -> T:
+    """A desk's `[desk.options]` as its dataclass.
+
+    Raises:
+        ValueError: an option is unknown, missing or wrong; all of them are named.
+    """
+    settings = Settings(Path())
+    read = settings.read(cls, options, "")
+    if read is None:
+        raise ValueError("; ".join(map(str, settings.problems)))
+    return read
+
+
+class MarketDesk(ABC):
     """Base of the aggregator's and the grid operator's desk; subclasses say what is due in `work`."""
 
     def __init__(self, context: DeskContext) -> None:
@@ -105,9 +122,9 @@ class MarketDesk:
         """Problems beyond the standard's own rules, and details for the answer."""
         return (), ()
 
+    @abstractmethod
     async def work(self, now: datetime) -> None:
         """Do what is due; called whenever the book changed, and a few times a second."""
-        raise NotImplementedError
 
     def participant(self, role: str) -> list[str]:
         """Domains of the active counterparts in a role."""

@@ -186,7 +186,12 @@ async def _tls_dialogue(adapter, hub, ca, one, two, stranger, foreign) -> None:
     for nobody in (foreign, None):
         with pytest.raises(OSError, match=r"ssl|SSL|closed|reset|disconnected"):
             await say(nobody, "OadrPoll", model.OadrPoll("ven-1"))
-    assert [r[1] for r in hub.refusals] == ["oadr.unregistered", "oadr.ven.foreign", "oadr.ven.missing"]
+    assert [r[1] for r in hub.refusals] == [
+        "oadr.unregistered",
+        "oadr.ven.foreign",
+        "oadr.ven.missing",
+        "tls.certificate",
+    ]
 
 
 async def test_a_missing_tls_file_refuses_to_start(around, tmp_path) -> None:
