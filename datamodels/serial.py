@@ -22,6 +22,7 @@ __all__ = ["decode", "dumps", "encode", "loads", "register"]
 
 T = TypeVar("T")
 _CLASSES: dict[str, type] = {}
+_ENCODERS: dict[type, Callable[[Any], Any]] = {}
 
 
 def register(*classes: type) -> None:
@@ -37,33 +38,17 @@ def register(*classes: type) -> None:
 
 
 def encode(value: Any) -> Any:
-    """A canonical object as JSON-ready data."""
-    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, Enum)):
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        data = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-        return {"$": type(value).__name__, **data}
-    if isinstance(value, tuple | list):
-        return [encode(v) for v in value]
-    if isinstance(value, frozenset | set):
-        return sorted(encode(v) for v in value)
-    if isinstance(value, dict):
-        return {str(k): encode(v) for k, v in value.items()}
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("canonical time must be aware")
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value // timedelta(microseconds=1)
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    raise TypeError(f"{type(value).__name__} is not canonical")
+    """A canonical object as JSON-ready data.
+
+    Raises:
+        ValueError: a datetime is not aware.
+        TypeError: the value is of no canonical type.
+    """
+    cls = type(value)
+    rule = _ENCODERS.get(cls)
+    if rule is None:
+        rule = _ENCODERS[cls] = _encoder(cls)
+    return rule(value)
 
 
 def decode(data: Any, hint: Any = None) -> Any:
@@ -97,6 +82,38 @@ def decode(data: Any, hint: Any = None) -> Any:
     if origin is dict:
         return {k: decode(v, typing.get_args(hint)[1]) for k, v in data.items()}
     return _leaf(data, hint)
+
+
+def _instant(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise ValueError("canonical time must be aware")
+    return value.astimezone(UTC).isoformat()
+
+
+_RULES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
+    ((Enum,), lambda v: v.value),
+    ((bool, int, float, str, type(None)), lambda v: v),
+    ((tuple, list), lambda v: [encode(item) for item in v]),
+    ((frozenset, set), lambda v: sorted(encode(item) for item in v)),
+    ((dict,), lambda v: {str(key): encode(item) for key, item in v.items()}),
+    ((datetime,), _instant),
+    ((date, time), lambda v: v.isoformat()),
+    ((timedelta,), lambda v: v // timedelta(microseconds=1)),
+    ((Decimal,), str),
+    ((bytes,), lambda v: base64.b64encode(v).decode("ascii")),
+)
+"""First match counts: an enum may be a str, a datetime is a date."""
+
+
+def _encoder(cls: type) -> Callable[[Any], Any]:
+    """How values of exactly this class are encoded."""
+    for types_, rule in _RULES:
+        if issubclass(cls, types_):
+            return rule
+    if is_dataclass(cls):
+        names = tuple(field.name for field in fields(cls))
+        return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
+    raise TypeError(f"{cls.__name__} is not canonical")
 
 
 def dumps(value: Any) -> str:
