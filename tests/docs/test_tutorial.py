@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def _free(count: int) -> list[str]:
             one.close()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tutorial uses curl, which is not installed here")
 def test_all_commands_of_the_tutorial_work(tmp_path: Path) -> None:
     blocks = _blocks((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
     assert sum(map(len, blocks)) > 15
