@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,7 +63,9 @@ class Verdict:
 def ledger(world: World) -> Ledger:
     sent, received = {}, {}
     for party in ("agr", "dso"):
-        with sqlite3.connect(f"file:{world.folder / party / 'data' / 'gridparley.db'}?mode=ro", uri=True) as database:
+        with closing(
+            sqlite3.connect(f"file:{world.folder / party / 'data' / 'gridparley.db'}?mode=ro", uri=True)
+        ) as database:
             sent[party] = dict(database.execute("SELECT message_id, state FROM outbox"))
             received[party] = dict(
                 database.execute(
@@ -74,7 +77,9 @@ def ledger(world: World) -> Ledger:
 
 def settlement(world: World) -> Settlement | None:
     """The settlement that the grid operator sent, from its own store."""
-    with sqlite3.connect(f"file:{world.folder / 'dso' / 'data' / 'gridparley.db'}?mode=ro", uri=True) as database:
+    with closing(
+        sqlite3.connect(f"file:{world.folder / 'dso' / 'data' / 'gridparley.db'}?mode=ro", uri=True)
+    ) as database:
         rows = database.execute("SELECT message FROM outbox WHERE kind = 'Settlement' ORDER BY seq DESC LIMIT 1")
         found = rows.fetchone()
     message = decode(json.loads(found[0])) if found and found[0] else None

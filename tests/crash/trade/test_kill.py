@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class Trade:
 
     def events(self, party: str, kind: str) -> list[dict[str, object]]:
         path = self.world.folder / party / "data" / "gridparley.db"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT data FROM events WHERE kind = ? ORDER BY seq", (kind,)).fetchall()
         return [json.loads(row[0]) for row in rows]
 
@@ -99,7 +100,7 @@ class Trade:
         assert ledger(self.world).lost() == []
         for party in ("agr", "dso"):
             path = self.world.folder / party / "data" / "gridparley.db"
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
                 assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 assert database.execute("SELECT count(*) FROM inbox WHERE state = 'FAILED'").fetchone() == (0,)
                 sent = Counter(kind for (kind,) in database.execute("SELECT kind FROM outbox"))

@@ -26,7 +26,7 @@ from datamodels import (
     TargetKind,
     encode,
 )
-from interop.aggregator.desk import AggregatorDesk
+from interop.aggregator.desk import build
 from interop.config import load_config
 from interop.demo.world import AGR, DSO, Ports, World
 from interop.desk import DeskContext
@@ -72,7 +72,7 @@ class Aggregator:
             adapters={},
             do=self._do,
         )
-        self.desk = AggregatorDesk(context, config.desk.options)
+        self.desk = build(config.desk.options, context)
         about = head(AGR, DSO, NOON, "prognosis")
         prognosis = Prognosis(about, SCENARIO.congestion_point, 1, self.desk.planner.baseline().net_w)
         self.desk.book.apply(say(prognosis))
