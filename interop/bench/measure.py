@@ -105,8 +105,11 @@ async def post_all(
             async with asyncio.TaskGroup() as group:
                 for _ in range(connections):
                     group.create_task(one_connection(session))
-        except* (aiohttp.ClientError, TimeoutError) as errors:
-            raise CannotMeasure(f"{url}: {errors.exceptions[0]!r}") from errors
-        except* CannotMeasure as wrong:
-            raise CannotMeasure(str(wrong.exceptions[0])) from wrong
+        except ExceptionGroup as errors:  # not except*: Python before 3.11.3 wraps what is raised in it
+            first = errors.exceptions[0]
+            if isinstance(first, CannotMeasure):
+                raise first from errors
+            if isinstance(first, aiohttp.ClientError | TimeoutError):
+                raise CannotMeasure(f"{url}: {first!r}") from errors
+            raise
     return tuple(latencies)
