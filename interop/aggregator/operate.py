@@ -19,7 +19,7 @@ from interop.aggregator.forecast import Seen
 from interop.aggregator.meter import Meter
 from interop.aggregator.planner import DayPlan, Measured, Planner
 from interop.aggregator.schedule import KIND_OF, Schedule
-from interop.aggregator.steer import Moment, PvNow, StoreNow, steer
+from interop.aggregator.steer import Moment, PvNow, StoreNow, mean_so_far, steer
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Instruct
 
@@ -170,8 +170,10 @@ class Operation:
         try:
             measured = self.measured(isp - 1)
             plan = await asyncio.to_thread(self.planner.repair, isp, measured, day.plan, day.low_w, day.high_w, fixed)
-        except Exception:
+        except Exception as error:
+            # The last plan and the steering still hold the bounds; a person should know why it is not renewed.
             self._log.exception("the plan could not be repaired; the last one stands")
+            await self.context.do([Alarm("plan.stale", "", f"{type(error).__name__}: {error}")])
             return
         day.plan = plan
         changed: list[str] = []
@@ -243,7 +245,7 @@ class Operation:
         lost = -sum(self._potential(id, isp) for id in self._of_kind(ResourceKind.PV) if id in offline)
         moment = Moment(
             elapsed=elapsed,
-            done_w=self._done_w(isp, start, now, homes_w),
+            done_w=homes_w + sum(self._done_w(id, isp, now) for id in self._of_devices()),
             uncontrolled_w=homes_w + lost,
             low_w=day.low_w[isp - 1],
             high_w=day.high_w[isp - 1],
@@ -278,6 +280,10 @@ class Operation:
     def _of_homes(self) -> list[str]:
         """Cars and heat pumps: told through their homes, which poll."""
         return [*self._of_kind(ResourceKind.EVSE), *self._of_kind(ResourceKind.HEAT_PUMP)]
+
+    def _of_devices(self) -> list[str]:
+        """PV and batteries: steered inside the ISP."""
+        return [*self._of_kind(ResourceKind.PV), *self._of_kind(ResourceKind.BATTERY)]
 
     def _of_kind(self, kind: ResourceKind) -> list[str]:
         return [id for id, r in self.context.resources.items() if r.kind is kind]
@@ -316,15 +322,22 @@ class Operation:
         told = sum(self._told(self.day.schedules[id], isp) for id in self._of_homes())
         return self.planner.loads_w(isp) + told
 
-    def _done_w(self, isp: int, start: datetime, now: datetime, homes_w: float) -> float:
-        """Mean net power since the ISP began; homes by estimate, they report when it is over."""
-        total = homes_w
-        for id in (*self._of_kind(ResourceKind.PV), *self._of_kind(ResourceKind.BATTERY)):
-            sample = self.meter.latest(id, Quantity.POWER_W)
-            until = min(sample.at, now) if sample else now
-            mean = self.meter.mean_w(id, start, until) if until > start else None
-            total += mean if mean is not None else (sample.value if sample else 0.0)
-        return total
+    def _done_w(self, id: str, isp: int, now: datetime) -> float:
+        """Mean power of a device since the ISP began: metered as far as it was read, and as it runs since then."""
+        start = self.calendar.start(self.planner.period, isp)
+        sample = self.meter.latest(id, Quantity.POWER_W)
+        known = self.meter.mean_w(id, start, sample.at) if sample and sample.at > start else None
+        metered_s = (sample.at - start).total_seconds() if sample and known is not None else 0.0
+        return mean_so_far((now - start).total_seconds(), metered_s, known or 0.0, self._power_w(id, isp))
+
+    def _power_w(self, id: str, isp: int) -> float:
+        """What a device is taken to do now: what it was last seen to do.
+
+        Once it is silent, a battery is taken to idle and a PV plant to produce what it can, as when planning.
+        """
+        if id not in self.offline():
+            return self.meter.value(id, Quantity.POWER_W)
+        return -self._potential(id, isp) if self.context.resources[id].kind is ResourceKind.PV else 0.0
 
     # --- metering and what people see ----------------------------------------------------------------------------
 
@@ -367,8 +380,8 @@ class Operation:
         self.context.feed.publish("actuals", sums)
 
     def _publish_live(self, isp: int, moment: Moment, homes_w: float) -> None:
-        pv = sum(self.meter.value(id, Quantity.POWER_W) for id in self._of_kind(ResourceKind.PV))
-        battery = sum(self.meter.value(id, Quantity.POWER_W) for id in self._of_kind(ResourceKind.BATTERY))
+        pv = sum(self._power_w(id, isp) for id in self._of_kind(ResourceKind.PV))
+        battery = sum(self._power_w(id, isp) for id in self._of_kind(ResourceKind.BATTERY))
         self.context.feed.publish(
             "actual",
             {

@@ -33,11 +33,10 @@ _EARLY_EUR_PER_KWH = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class DayPlan:
-    """A plan in the edge's units: net power of all homes together, W targets per resource and ISP, homes' own W."""
+    """A plan in the edge's units: net power of all homes together, and W targets per resource and ISP."""
 
     net_w: IspSeries
     targets_w: Mapping[str, Sequence[int]]
-    homes_w: Sequence[float]
     cost_eur: float
     plan: Plan
 
@@ -298,9 +297,8 @@ class Planner:
             if unit.pv:
                 curtailed = plan.pv_kw[n] < available[n] - 0.05
                 targets[unit.pv.id] = _whole(np.where(curtailed, plan.pv_kw[n], unit.pv.p_max_w / 1000))
-        homes = (plan.load_kw + plan.ev_kw + plan.hp_kw).sum(axis=0) * 1000
         net = IspSeries.of(self.calendar, self.period, plan.group_kw[0] * 1000)
-        return DayPlan(net, targets, [float(v) for v in homes], plan.energy_cost_eur, plan)
+        return DayPlan(net, targets, plan.energy_cost_eur, plan)
 
 
 def _so_far(measured_w: Sequence[float | None], planned_kw: Floats, running: int) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Corrections", "Moment", "PvNow", "StoreNow", "steer"]
+__all__ = ["Corrections", "Moment", "PvNow", "StoreNow", "mean_so_far", "steer"]
 
 _SHORTEST_REST = 0.2
 
@@ -59,6 +59,18 @@ class Corrections:
     battery_w: Mapping[str, float]
     pv_limit_w: Mapping[str, float]
     short_w: float
+
+
+def mean_so_far(elapsed_s: float, known_s: float, known_w: float, since_w: float) -> float:
+    """Mean power of the elapsed part of an ISP, whose first `known_s` seconds were metered.
+
+    `known_w` is their mean; since then the power is taken to be `since_w` (0 for a device that has died). At the very
+    start of the ISP it is `since_w`.
+    """
+    if elapsed_s <= 0:
+        return since_w
+    known = min(max(known_s, 0.0), elapsed_s)
+    return (known_w * known + since_w * (elapsed_s - known)) / elapsed_s
 
 
 def steer(moment: Moment, batteries: Sequence[StoreNow], pvs: Sequence[PvNow]) -> Corrections:

@@ -126,10 +126,6 @@ class MarketDesk(ABC):
     async def work(self, now: datetime) -> None:
         """Do what is due; called whenever the book changed, and a few times a second."""
 
-    def participant(self, role: str) -> list[str]:
-        """Domains of the active counterparts in a role."""
-        return [p.domain for p in self.context.participants.values() if p.role == role and p.status == "active"]
-
     async def say(self, *messages: MarketMessage, also: Sequence[Effect] = ()) -> None:
         """Record and send messages that the book does not hold yet, with further effects in the same transaction."""
         new = [m for m in messages if self.book.record(m.head.message_id) is None]

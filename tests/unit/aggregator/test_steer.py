@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.aggregator.steer import Moment, PvNow, StoreNow, steer
+from interop.aggregator.steer import Moment, PvNow, StoreNow, mean_so_far, steer
 
 
 def moment(uncontrolled_w: float, low_w: float, high_w: float, elapsed: float = 0.0, done_w: float = 0.0) -> Moment:
@@ -48,6 +48,17 @@ def test_too_much_import_discharges():
 def test_what_cannot_be_reached_is_said():
     out = steer(moment(-200e3, -155e3, 155e3), [], [])
     assert out.short_w == pytest.approx(45e3)
+
+
+def test_a_device_that_died_counts_for_what_it_did_and_no_more():
+    """Metered at 60 kW for a fifth of the ISP, then silent: 12 kW at the end of it, nothing in the next one."""
+    assert mean_so_far(900, 180, 60e3, 0) == pytest.approx(12e3)
+    assert mean_so_far(450, 0, 0, 0) == 0
+
+
+def test_what_was_not_metered_yet_runs_on():
+    assert mean_so_far(100, 50, 10e3, 20e3) == pytest.approx(15e3)
+    assert mean_so_far(0, 0, 0, 20e3) == 20e3
 
 
 watts = st.floats(0, 200e3)
