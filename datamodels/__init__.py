@@ -58,10 +58,26 @@ from datamodels.parties import (
     Role,
     SettlementBasis,
 )
+from datamodels.portfolio import (
+    AgrView,
+    ConnectedAt,
+    ConnectionPeriod,
+    DsoView,
+    PointPeriod,
+    PointView,
+    PortfolioView,
+)
 from datamodels.problems import (
     Loss,
     Problem,
     Severity,
+)
+from datamodels.reference import (
+    AgrPortfolioQuery,
+    AgrPortfolioUpdate,
+    DsoPortfolioQuery,
+    DsoPortfolioUpdate,
+    ReferenceMessage,
 )
 from datamodels.resources import (
     Alternative,
@@ -111,11 +127,16 @@ from datamodels.validation import (
 
 __all__ = [
     "Acknowledgement",
+    "AgrPortfolioQuery",
+    "AgrPortfolioUpdate",
+    "AgrView",
     "Alternative",
     "BaselineMethod",
     "Binding",
     "CongestionPoint",
+    "ConnectedAt",
     "Connection",
+    "ConnectionPeriod",
     "Consequence",
     "Contract",
     "Dispatch",
@@ -124,6 +145,9 @@ __all__ = [
     "DispatchStatus",
     "DispatchUpdate",
     "Disposition",
+    "DsoPortfolioQuery",
+    "DsoPortfolioUpdate",
+    "DsoView",
     "EnvelopeInterval",
     "FlexOffer",
     "FlexOrder",
@@ -148,6 +172,9 @@ __all__ = [
     "Participant",
     "ParticipantKey",
     "ParticipantStatus",
+    "PointPeriod",
+    "PointView",
+    "PortfolioView",
     "PowerEnvelope",
     "PowerProfile",
     "Problem",
@@ -157,6 +184,7 @@ __all__ = [
     "Quality",
     "Quantity",
     "RedispatchBy",
+    "ReferenceMessage",
     "RequestIsp",
     "Reservation",
     "Resource",

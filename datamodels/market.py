@@ -11,6 +11,7 @@ from typing import TypeAlias
 from datamodels.calendar import MarketCalendar
 from datamodels.messages import Acknowledgement, Head
 from datamodels.metering import Metering
+from datamodels.reference import ReferenceMessage
 from datamodels.series import IspSeries
 from datamodels.settlement import Settlement
 
@@ -192,5 +193,6 @@ MarketMessage: TypeAlias = (
     | Reservation
     | Metering
     | Settlement
+    | ReferenceMessage
     | Acknowledgement
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from datamodels.portfolio import PortfolioView
+
 __all__ = ["Acknowledgement", "Head"]
 
 
@@ -37,3 +39,4 @@ class Acknowledgement:
     accepted: bool
     reasons: tuple[str, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    view: PortfolioView | None = None

@@ -22,7 +22,6 @@ from datamodels import (
     Metering,
     MeteringKind,
     MeterProfile,
-    Problem,
     Prognosis,
     Quality,
     Quantity,
@@ -42,6 +41,7 @@ from interop.desk import DeskContext
 from interop.effects import Effect, Log, Put, Withdraw
 from interop.market.desk import MarketDesk, read_options
 from interop.market.ids import head
+from interop.market.machine import Judgement
 from interop.market.settle import dispositions, metered, settle
 
 __all__ = ["AggregatorDesk", "build"]
@@ -124,15 +124,15 @@ class AggregatorDesk(MarketDesk):
             self.operation.unavailable.discard(resource)
         return []
 
-    def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
+    def judge(self, peer: str, interpretation: Interpretation, now: datetime) -> Judgement:
         message = interpretation.message
         if not isinstance(message, Settlement):
-            return (), ()
+            return Judgement()
         own = self._own_settlement(message)
         if own is None:
             why = "Disputed: nothing was metered here"
-            return (), tuple((row.order_reference, why) for row in message.rows)
-        return (), dispositions(message, own)
+            return Judgement(details=tuple((row.order_reference, why) for row in message.rows))
+        return Judgement(details=dispositions(message, own))
 
     # --- what is due ----------------------------------------------------------------------------
 

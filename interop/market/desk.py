@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adapters.ports import History, Interpretation, Received
-from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRevocation, Problem, Telemetry
+from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRevocation, Telemetry
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log, Put
 from interop.market.book import MESSAGE, Book
-from interop.market.machine import conflict, react, say
+from interop.market.machine import Judgement, conflict, react, say
 from interop.market.revoke import revocation
 from interop.settings import Settings
 from interop.signals import SIGNAL, Signals, receive
@@ -64,7 +64,7 @@ class MarketDesk(ABC):
     def on_message(
         self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
     ) -> list[Effect]:
-        extra, details = self.judge(interpretation)
+        judgement = self.judge(peer, interpretation, now)
         asked = Head(
             peer,
             self.context.domain,
@@ -72,7 +72,7 @@ class MarketDesk(ABC):
             received.conversation_id or "",
             now,
         )
-        effects = react(self.book, peer, interpretation, asked, now, extra, details)
+        effects = react(self.book, peer, interpretation, asked, now, judgement)
         self.book.apply(effects)
         self._wake.set()
         return effects
@@ -118,9 +118,9 @@ class MarketDesk(ABC):
         """Take a signal from our own operators; durable when this returns."""
         await self.context.do(self.on_signal(self.context.domain, "operator", signal, self.context.clock.now()))
 
-    def judge(self, interpretation: Interpretation) -> tuple[tuple[Problem, ...], tuple[tuple[str, str], ...]]:
-        """Problems beyond the standard's own rules, and details for the answer."""
-        return (), ()
+    def judge(self, peer: str, interpretation: Interpretation, now: datetime) -> Judgement:
+        """What this party has to say on a message beyond the standard's own rules."""
+        return Judgement()
 
     @abstractmethod
     async def work(self, now: datetime) -> None:

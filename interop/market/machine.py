@@ -7,16 +7,33 @@ party's desk, which finds it in the book.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.ports import Direction, Interpretation
-from datamodels import Acknowledgement, Head, MarketMessage, OfferRevocation, Problem, Severity
+from datamodels import Acknowledgement, Head, MarketMessage, OfferRevocation, PortfolioView, Problem, Severity
 from interop.effects import Alarm, Effect, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import reply_head
 
-__all__ = ["conflict", "kind_of", "react", "say"]
+__all__ = ["VIEW", "Judgement", "conflict", "kind_of", "react", "say"]
+
+VIEW = "view"
+"""Documents of this kind hold what a common reference operator answered, by the id of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a desk adds to the standard's own verdict on a message.
+
+    `problems` are further reasons to refuse it; `details` and `view` go into the answer; `effects` happen only where
+    the message is accepted.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+    view: PortfolioView | None = None
+    effects: tuple[Effect, ...] = ()
 
 
 def kind_of(message: MarketMessage) -> str:
@@ -38,17 +55,17 @@ def react(
     interpretation: Interpretation,
     asked: Head,
     now: datetime,
-    extra: tuple[Problem, ...] = (),
-    details: tuple[tuple[str, str], ...] = (),
+    judgement: Judgement | None = None,
 ) -> list[Effect]:
     """Effects of a message from `peer`.
 
-    `asked` is the head under which the message came, as far as the transport knows it. `extra` are problems the desk
-    found on top of the standard's own; `details` go into the answer. A message with an error is answered with every
-    reason, to whom the transport has proved and not to whom the payload names, and otherwise changes nothing.
+    `asked` is the head under which the message came, as far as the transport knows it. A message with an error is
+    answered with every reason, to whom the transport has proved and not to whom the payload names, and otherwise
+    changes nothing.
     """
     message = interpretation.message
-    problems = [*interpretation.problems, *extra]
+    judgement = judgement or Judgement()
+    problems = [*interpretation.problems, *judgement.problems]
     errors = [p for p in problems if p.severity is Severity.ERROR]
     notes: list[Effect] = [
         Log("message.loss", {"peer": peer, "field": loss.field, "value": loss.value, "why": loss.why})
@@ -70,11 +87,17 @@ def react(
     if isinstance(message, OfferRevocation):
         revoked = book.with_revocation(message.offer)
         effects += [revoked] if revoked else []
+    effects += judgement.effects
     if interpretation.needs_answer:
         effects.append(
             Send(
                 Acknowledgement(
-                    reply_head(head, now), head.message_id, kind_of(message), accepted=True, details=details
+                    reply_head(head, now),
+                    head.message_id,
+                    kind_of(message),
+                    accepted=True,
+                    details=judgement.details,
+                    view=judgement.view,
                 )
             )
         )
@@ -108,6 +131,8 @@ def _answered(book: Book, peer: str, answer: Acknowledgement, errors: list[Probl
     if noted is None:
         return [Log("answer.ignored", data)]
     effects: list[Effect] = [noted, Log("message.answered", data)]
+    if answer.accepted and answer.view is not None:
+        effects.append(Put(VIEW, answer.refers_to, answer.view))
     if not answer.accepted:
         effects.append(
             Alarm("message.rejected", peer, f"our {answer.refers_kind} was rejected: {'; '.join(answer.reasons)}")
