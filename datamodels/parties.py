@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from datamodels.calendar import MarketCalendar
-from datamodels.series import IspSeries
+from datamodels.series import IspSeries, Run
 
 __all__ = [
     "BaselineMethod",
@@ -92,7 +92,10 @@ class SettlementBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A bilateral flexibility contract between a DSO and an aggregator (UFTP appendix 3)."""
+    """A bilateral flexibility contract between a DSO and an aggregator (UFTP appendix 3).
+
+    `reserved` is what the aggregator must be able to offer on every day: signed W per stretch of ISPs.
+    """
 
     id: str
     dso: str
@@ -101,7 +104,15 @@ class Contract:
     baseline_method: BaselineMethod = BaselineMethod.D_PROGNOSIS
     currency: str = "EUR"
     penalty_eur_per_kwh: Decimal = Decimal(0)
-    reserved: IspSeries | None = None
+    reserved: tuple[Run, ...] = ()
+
+    def reserved_on(self, calendar: MarketCalendar, day: date) -> IspSeries | None:
+        """What is reserved on a day, None where nothing is; ISPs that a short day lacks fall away."""
+        if not self.reserved:
+            return None
+        last = calendar.isps(day)
+        cut = (Run(r.start, min(r.duration, last - r.start + 1), r.power_w) for r in self.reserved if r.start <= last)
+        return IspSeries.from_runs(calendar, day, cut)
 
 
 @dataclass(frozen=True, slots=True)

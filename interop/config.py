@@ -10,25 +10,29 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from adapters.uftp.keys import parse_public_keys
 from datamodels import (
+    BaselineMethod,
     Binding,
     CongestionPoint,
+    Contract,
     MarketCalendar,
     MarketTerms,
     Participant,
     ParticipantKey,
     ParticipantStatus,
     Problem,
+    RedispatchBy,
     Resource,
     ResourceKind,
     ResourceRole,
     Role,
+    Run,
     SettlementBasis,
     validate,
 )
@@ -101,8 +105,8 @@ class PartyConfig:
     role: Role
 
     def __post_init__(self) -> None:
-        if self.role not in (Role.AGR, Role.DSO):
-            raise ValueError(f"role {self.role} is neither AGR nor DSO")
+        if self.role not in (Role.AGR, Role.DSO, Role.CRO):
+            raise ValueError(f"role {self.role} is none of AGR, DSO, CRO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ class CongestionPointConfig:
     end: date | None = None
     mutex_offers: bool = True
     partial_activation: bool = True
+    day_ahead_redispatch_by: RedispatchBy = RedispatchBy.AGR
+    intraday_redispatch_by: RedispatchBy | None = None
     import_limit_w: int | None = None
     export_limit_w: int | None = None
 
@@ -124,13 +130,54 @@ class CongestionPointConfig:
             self.end,
             mutex_offers=self.mutex_offers,
             partial_activation=self.partial_activation,
+            day_ahead_redispatch_by=self.day_ahead_redispatch_by,
+            intraday_redispatch_by=self.intraday_redispatch_by,
             import_limit_w=self.import_limit_w,
             export_limit_w=self.export_limit_w,
         )
 
 
 @dataclass(frozen=True, slots=True)
+class ReservedConfig:
+    """A stretch of ISPs of every day, and the power reserved in it: signed, as an order would move the baseline."""
+
+    start: int
+    duration: int
+    power_w: int
+
+    def __post_init__(self) -> None:
+        if self.start < 1 or self.duration < 1:
+            raise ValueError("start and duration must be 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class ContractConfig:
+    id: str
+    dso: str
+    agr: str
+    service_types: tuple[str, ...] = ()
+    baseline_method: BaselineMethod = BaselineMethod.D_PROGNOSIS
+    penalty_eur_per_kwh: Decimal = Decimal(0)
+    reserved: tuple[ReservedConfig, ...] = ()
+
+    def canonical(self, currency: str) -> Contract:
+        return Contract(
+            self.id,
+            self.dso,
+            self.agr,
+            self.service_types,
+            self.baseline_method,
+            currency,
+            self.penalty_eur_per_kwh,
+            tuple(Run(r.start, r.duration, r.power_w) for r in self.reserved),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MarketConfig:
+    """`day_ahead_gate` is local time on the day before; intraday trade for an ISP closes `intraday_lead_minutes`
+    before it begins."""
+
     timezone: str = "Europe/Amsterdam"
     isp_minutes: int = 15
     currency: str = "EUR"
@@ -138,17 +185,27 @@ class MarketConfig:
     penalty_eur_per_kwh: Decimal = Decimal(0)
     baseline_references: tuple[str, ...] = ()
     congestion_points: tuple[CongestionPointConfig, ...] = ()
+    contracts: tuple[ContractConfig, ...] = ()
+    day_ahead_gate: str = "12:00"
+    intraday_lead_minutes: int = 60
 
     def __post_init__(self) -> None:
         self.calendar()
 
     def calendar(self) -> MarketCalendar:
-        return MarketCalendar(self.timezone, timedelta(minutes=self.isp_minutes), self.currency)
+        return MarketCalendar(
+            self.timezone,
+            timedelta(minutes=self.isp_minutes),
+            self.currency,
+            time.fromisoformat(self.day_ahead_gate),
+            timedelta(minutes=self.intraday_lead_minutes),
+        )
 
     def terms(self) -> MarketTerms:
         return MarketTerms(
             self.calendar(),
             tuple(point.canonical() for point in self.congestion_points),
+            tuple(contract.canonical(self.currency) for contract in self.contracts),
             settlement_basis=self.settlement_basis,
             penalty_eur_per_kwh=self.penalty_eur_per_kwh,
             baseline_references=self.baseline_references,

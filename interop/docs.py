@@ -38,6 +38,8 @@ _SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("[party]", config.PartyConfig),
     ("[market]", config.MarketConfig),
     ("[[market.congestion_points]]", config.CongestionPointConfig),
+    ("[[market.contracts]]", config.ContractConfig),
+    ("[[market.contracts.reserved]]", config.ReservedConfig),
     ("[[peers]]", config.PeerConfig),
     ("[[resources]]", config.ResourceConfig),
     ("[resources.binding]", config.BindingConfig),

@@ -269,13 +269,12 @@ def _contract_settlements(message: Settlement, terms: MarketTerms) -> tuple[Elem
     for contract in dict.fromkeys(row.contract for row in rows) or (None,):
         mine = [row for row in rows if row.contract == contract] or [message.rows[0]]
         known = terms.contract(contract) if contract else None
-        reserved = known.reserved if known else None
         periods = []
         for day in dict.fromkeys(row.period for row in mine):
             ordered: dict[int, int] = {}
             for isp in (isp for row in mine if row.period == day for isp in row.isps):
                 ordered[isp.isp] = ordered.get(isp.isp, 0) + isp.ordered_w
-            held = reserved if reserved is not None and reserved.period == day else None
+            held = known.reserved_on(terms.calendar, day) if known else None
             isps = tuple(
                 _part(
                     "ISP",

@@ -55,14 +55,17 @@ signing_key_file = "{key}"
 # keys = ["cs1.…"]
 
 [desk]
-kind = "none"  # "aggregator" or "gridoperator" decide by themselves; "none" only receives and records
+kind = "{desk}"  # "aggregator" and "gridoperator" decide by themselves, "commonreference" keeps the register;
+               # "none" only receives and records
 """
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--role", type=click.Choice(["AGR", "DSO"], case_sensitive=False), default="AGR", show_default=True)
-@click.option("--domain", help="Internet domain that names this party.  [default: agr.example.org, dso.example.org]")
+@click.option(
+    "--role", type=click.Choice(["AGR", "DSO", "CRO"], case_sensitive=False), default="AGR", show_default=True
+)
+@click.option("--domain", help="Internet domain that names this party.  [default: agr.example.org and the like]")
 @json_option
 def init(folder: Path, role: str, domain: str | None) -> None:
     """Write a configuration with a fresh signing key into DIR."""
@@ -72,8 +75,9 @@ def init(folder: Path, role: str, domain: str | None) -> None:
     for path in (config, key):
         if path.exists():
             raise CliError(f"{path} exists already", "nothing was changed; choose another folder", Exit.USAGE)
-    other = {"AGR": "DSO", "DSO": "AGR"}[role]
-    text = _TEMPLATE.format(domain=domain, role=role, key=_KEY, other=other.lower(), other_role=other)
+    other = "AGR" if role != "AGR" else "DSO"
+    desk = "commonreference" if role == "CRO" else "none"
+    text = _TEMPLATE.format(domain=domain, role=role, key=_KEY, other=other.lower(), other_role=other, desk=desk)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         public = public_key_string(generate_key_file(key).public)

@@ -113,9 +113,9 @@ def reservation_in_time(context: Context) -> Iterator[Finding]:
 @rule("M5", ("FlexReservationUpdate",), "Power value rejection", "appendix 3")
 def reservation_shrinks(context: Context) -> Iterator[Finding]:
     contract = context.terms.contract(context.element["ContractID"])
-    reserved = contract.reserved if contract else None
     end = context.last_isp or 0
-    if reserved is None or reserved.period != context.element["Period"]:
+    reserved = contract.reserved_on(context.terms.calendar, context.element["Period"]) if contract and end else None
+    if reserved is None:
         return
     for isp in context.element.children:
         for number in expand((isp,), end):

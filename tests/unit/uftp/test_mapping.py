@@ -217,7 +217,7 @@ def test_a_settlement_without_contract_carries_the_row_that_the_schema_demands(w
 
 def test_a_settlement_under_contract_names_it(world: ModuleType) -> None:
     terms = world.TERMS
-    reserved = IspSeries.from_runs(CALENDAR, DAY, [Run(70, 7, -700)])
+    reserved = (Run(70, 7, -700),)
     terms = replace(terms, contracts=(replace(terms.contracts[0], reserved=reserved),))
     message = Settlement(HEAD, DAY, DAY, "EUR", (_row(contract="C1"), _row("ORD-2", "C1")))
     element, _ = to_wire(message, "3.1.0", terms)

@@ -15,7 +15,7 @@ from lxml import etree
 
 from adapters.uftp import check_payload
 from adapters.uftp.rules import RULES
-from datamodels import BaselineMethod, Contract, IspSeries, MarketTerms, ParticipantStatus, Role, Run, Severity
+from datamodels import BaselineMethod, Contract, MarketTerms, ParticipantStatus, Role, Run, Severity
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "uftp"
 DOCUMENT = json.loads((DATA / "cases.json").read_text())
@@ -30,7 +30,7 @@ def _payload(name: str) -> bytes:
 def _terms(world: ModuleType, name: str | None) -> MarketTerms:
     terms: MarketTerms = world.TERMS
     point, contract = terms.congestion_points[0], terms.contracts[0]
-    series = IspSeries.from_runs(terms.calendar, date(2030, 6, 12), [Run(70, 6, -30000), Run(76, 1, -20000)])
+    series = (Run(70, 6, -30000), Run(76, 1, -20000))
     variants = {
         "foreign": replace(terms, congestion_points=(replace(point, dso="other.example.org"),)),
         "ended": replace(terms, congestion_points=(replace(point, end=date(2030, 6, 11)),)),
