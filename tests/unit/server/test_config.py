@@ -125,7 +125,7 @@ def test_the_smallest_configuration_has_defaults() -> None:
         ({"sever": {}}, "sever: unknown key [config] (did you mean 'server'?)"),
         ({"server": {"data_dri": "x"}}, "server.data_dri: unknown key [config] (did you mean 'data_dir'?)"),
         ({"party": {"domain": "a"}}, "party.role: missing [config] (add role = …)"),
-        ({"party": {"domain": "a", "role": "CRO"}}, "party: role CRO is neither AGR nor DSO"),
+        ({"party": {"domain": "a", "role": "BRP"}}, "party: role BRP is none of AGR, DSO, CRO"),
         ({"party": {"domain": "a", "role": "AGG"}}, "party.role: 'AGG' is not one of them [config] (did you"),
         ({"party": {"domain": 5, "role": "AGR"}}, "party.domain: expected text, not a number"),
         ({"server": {"http_listen": "8080"}}, "server: http_listen '8080' is not host:port"),
