@@ -7,7 +7,7 @@ from datetime import date
 from typing import TypeAlias
 
 from datamodels.messages import Head
-from datamodels.portfolio import ConnectionPeriod, PointPeriod
+from datamodels.portfolio import AgrView, ConnectionPeriod, DsoView, PointPeriod
 
 __all__ = [
     "AgrPortfolioQuery",
@@ -44,6 +44,11 @@ class AgrPortfolioQuery:
     timezone: str
     period: date
 
+    @property
+    def blank(self) -> AgrView:
+        """The view of an answer that shows nothing."""
+        return AgrView(self.timezone, self.period, ())
+
 
 @dataclass(frozen=True, slots=True)
 class DsoPortfolioQuery:
@@ -53,6 +58,11 @@ class DsoPortfolioQuery:
     timezone: str
     period: date
     congestion_point: str
+
+    @property
+    def blank(self) -> DsoView:
+        """The view of an answer that shows nothing."""
+        return DsoView(self.timezone, self.period, self.congestion_point, ())
 
 
 ReferenceMessage: TypeAlias = DsoPortfolioUpdate | AgrPortfolioUpdate | AgrPortfolioQuery | DsoPortfolioQuery

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters import xml
@@ -12,7 +12,18 @@ from adapters.uftp import rules
 from adapters.uftp.codec import Element, InvalidMessage, validate
 from adapters.uftp.mapping import to_canonical
 from adapters.uftp.schema import CANONICAL, MESSAGES, VERSIONS
-from datamodels import Loss, MarketMessage, MarketTerms, Participant, Problem, Role, Severity
+from datamodels import (
+    Acknowledgement,
+    DsoPortfolioQuery,
+    DsoView,
+    Loss,
+    MarketMessage,
+    MarketTerms,
+    Participant,
+    Problem,
+    Role,
+    Severity,
+)
 
 __all__ = ["LENIENT_IN", "Verdict", "check_payload"]
 
@@ -91,6 +102,7 @@ def check_payload(
     unplaced = ""
     try:
         message, lost = to_canonical(element, terms.calendar)
+        message = _placed(message, history)
         losses.extend(lost)
     except (ValueError, OverflowError) as error:
         unplaced = str(error)
@@ -112,3 +124,13 @@ def check_payload(
     if unplaced and not any(p.severity is Severity.ERROR for p in found):
         found.append(Problem("uftp.mapping", "/", unplaced, f"Invalid Message: {unplaced.replace(';', ',')}"))
     return Verdict(element, message, tuple(found), tuple(losses))
+
+
+def _placed(message: MarketMessage | None, history: History) -> MarketMessage | None:
+    """The message; a view of a place where nobody is connected does not name it, but the question does."""
+    if not isinstance(message, Acknowledgement) or not isinstance(message.view, DsoView):
+        return message
+    asked = history.find(message.refers_to)
+    if asked is None or not isinstance(asked.message, DsoPortfolioQuery) or message.view.congestion_point:
+        return message
+    return replace(message, view=replace(message.view, congestion_point=asked.message.congestion_point))

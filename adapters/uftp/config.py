@@ -21,7 +21,7 @@ class UftpConfig:
 
     Args:
         domain: own Internet domain, lower case.
-        role: AGR or DSO.
+        role: AGR, DSO or CRO.
         signing_key_file: see `keys.load_key_file`.
         listen: "host:port"; port 0 takes a free one.
         versions: wire versions to speak.
@@ -92,8 +92,8 @@ def _domain(value: Any) -> str:
 
 
 def _role(value: Any) -> Role:
-    if value not in ("AGR", "DSO"):
-        raise ValueError(f"must be AGR or DSO, not {value!r} (a CRO's common reference store does not exist here)")
+    if value not in ("AGR", "DSO", "CRO"):
+        raise ValueError(f"must be AGR, DSO or CRO, not {value!r}")
     return Role(value)
 
 

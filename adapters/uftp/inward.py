@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from adapters.uftp.codec import Element
+from adapters.uftp.reference import REFERENCE, read_reference, read_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.times import instant, same_day
 from adapters.uftp.values import duration
@@ -50,7 +51,9 @@ def to_canonical(element: Element, calendar: MarketCalendar) -> tuple[MarketMess
     if element["TimeStamp"].tzinfo is None:
         losses.append(Loss("TimeStamp", str(element["TimeStamp"]), "no UTC offset: read in the message's time zone"))
     if MESSAGES[element.name].answers:
-        return _acknowledgement(element, losses), tuple(losses)
+        return _acknowledgement(element), tuple(losses)
+    if element.name in REFERENCE:
+        return read_reference(element, head(element)), tuple(losses)
     build = _BUILDERS.get(element.name)
     if build is None:
         return None, tuple(losses)
@@ -228,7 +231,7 @@ def _settlement_isps(row: Element) -> tuple[SettlementIsp, ...]:
     return tuple(found)
 
 
-def _acknowledgement(element: Element, losses: list[Loss]) -> Acknowledgement | None:
+def _acknowledgement(element: Element) -> Acknowledgement | None:
     message = MESSAGES[element.name]
     if not message.refers:
         return None  # TestMessageResponse: refers by conversation only, and settles nothing
@@ -239,8 +242,6 @@ def _acknowledgement(element: Element, losses: list[Loss]) -> Acknowledgement | 
             details.append((child.get("OrderReference") or "", child["Disposition"] + reason))
         elif child.name == "FlexOrderStatus":
             details.append((child["FlexOrderMessageID"], "validated" if child["IsValidated"] else "not validated"))
-        else:
-            losses.append(Loss(child.name, "", "common reference data has no canonical form"))
     reasons = (part.strip() for part in (element.get("RejectionReason") or "").split(";"))
     return Acknowledgement(
         head(element),
@@ -249,6 +250,7 @@ def _acknowledgement(element: Element, losses: list[Loss]) -> Acknowledgement | 
         element["Result"] == "Accepted",
         tuple(r for r in reasons if r),
         tuple(details),
+        read_view(element),
     )
 
 

@@ -9,10 +9,17 @@ from itertools import groupby
 from typing import Any
 
 from adapters.uftp.codec import Element
+from adapters.uftp.reference import write_reference, write_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.values import duration_text
 from datamodels import (
     Acknowledgement,
+    AgrPortfolioQuery,
+    AgrPortfolioUpdate,
+    AgrView,
+    DsoPortfolioQuery,
+    DsoPortfolioUpdate,
+    DsoView,
     FlexOffer,
     FlexOrder,
     FlexRequest,
@@ -24,9 +31,11 @@ from datamodels import (
     MarketTerms,
     Metering,
     OfferRevocation,
+    PortfolioView,
     Prognosis,
     PrognosisKind,
     Quality,
+    ReferenceMessage,
     Reservation,
     Settlement,
     SettlementIsp,
@@ -292,6 +301,11 @@ def _contract_settlements(message: Settlement, terms: MarketTerms) -> tuple[Elem
     return tuple(found)
 
 
+def _reference(message: ReferenceMessage, terms: MarketTerms, losses: list[Loss]) -> Element:
+    attributes, children = write_reference(message)
+    return _element(_ROOTS[type(message).__name__], message.head, attributes, children)
+
+
 def _acknowledgement(message: Acknowledgement, terms: MarketTerms, losses: list[Loss]) -> Element:
     request = _ROOTS.get(message.refers_kind, message.refers_kind)
     answer = MESSAGES.get(f"{request}Response")
@@ -313,13 +327,8 @@ def _acknowledgement(message: Acknowledgement, terms: MarketTerms, losses: list[
             for order, text in message.details
         )
     elif request.endswith("PortfolioQuery"):
-        attributes["TimeZone"] = terms.calendar.tz
-        attributes["Period"] = terms.calendar.locate(message.head.created)[0]
-        losses.append(
-            Loss("Period", "", "the query's own zone and period are unknown here: today in the market's zone")
-        )
-        if request == "AGRPortfolioQuery":
-            children = (_no_view(message.head),)
+        more, children = write_view(_shown(message, request, terms, losses), message.head)
+        attributes |= more
     elif message.details:
         losses.append(Loss("details", str(message.details), f"a {answer.name} has no place for them"))
     return _element(answer.name, message.head, attributes, children)
@@ -333,15 +342,19 @@ def _status(order: str, text: str) -> Element:
     )
 
 
-def _no_view(head: Head) -> Element:
-    """The placeholder by which an AGRPortfolioQueryResponse says "none", which its schema cannot express."""
-    nowhere = f"ea1.{head.created:%Y-%m}.{'.'.join(reversed(head.sender.split('.')))}:none"
-    connection = Element("Connection", {"EntityAddress": nowhere})
-    point = {"EntityAddress": nowhere, "MutexOffersSupported": False, "DayAheadRedispatchBy": "DSO"}
-    portfolio = Element(
-        "DSO-Portfolio", {"DSO-Domain": head.sender}, (Element("CongestionPoint", point, (connection,)),)
-    )
-    return Element("DSO-View", {}, (portfolio,))
+def _shown(answer: Acknowledgement, request: str, terms: MarketTerms, losses: list[Loss]) -> PortfolioView:
+    """The view in an answer to a portfolio query: the schema demands its zone and day even of a rejection."""
+    view = answer.view
+    if answer.accepted and view is not None:
+        return view
+    if answer.accepted:
+        raise ValueError(f"an {request} cannot be accepted without a view")
+    zone, day = terms.calendar.tz, terms.calendar.locate(answer.head.created)[0]
+    if view is not None:
+        zone, day = view.timezone, view.period
+    else:
+        losses.append(Loss("Period", str(day), "the query's own zone and day are unknown: today in the market's zone"))
+    return AgrView(zone, day, ()) if request == "AGRPortfolioQuery" else DsoView(zone, day, "", ())
 
 
 _BUILDERS: dict[type, Callable[[Any, MarketTerms, list[Loss]], Element]] = {
@@ -353,5 +366,9 @@ _BUILDERS: dict[type, Callable[[Any, MarketTerms, list[Loss]], Element]] = {
     Reservation: _reservation,
     Metering: _metering,
     Settlement: _settlement,
+    DsoPortfolioUpdate: _reference,
+    AgrPortfolioUpdate: _reference,
+    AgrPortfolioQuery: _reference,
+    DsoPortfolioQuery: _reference,
     Acknowledgement: _acknowledgement,
 }

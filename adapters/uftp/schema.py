@@ -226,6 +226,10 @@ CANONICAL: Mapping[str, str] = {
     "FlexOfferRevocation": "OfferRevocation",
     "FlexReservationUpdate": "Reservation",
     "FlexSettlement": "Settlement",
+    "DSOPortfolioUpdate": "DsoPortfolioUpdate",
+    "AGRPortfolioUpdate": "AgrPortfolioUpdate",
+    "AGRPortfolioQuery": "AgrPortfolioQuery",
+    "DSOPortfolioQuery": "DsoPortfolioQuery",
     **{name: name for name in ("FlexRequest", "FlexOffer", "FlexOrder", "Metering")},
 }
 """Requests that have a counterpart in the canonical model, by root."""

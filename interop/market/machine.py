@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.ports import Direction, Interpretation
-from datamodels import Acknowledgement, Head, MarketMessage, OfferRevocation, PortfolioView, Problem, Severity
+from datamodels import (
+    Acknowledgement,
+    AgrPortfolioQuery,
+    DsoPortfolioQuery,
+    Head,
+    MarketMessage,
+    OfferRevocation,
+    PortfolioView,
+    Problem,
+    Severity,
+)
 from interop.effects import Alarm, Effect, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import reply_head
@@ -77,7 +87,8 @@ def react(
         return [*notes, *_answered(book, peer, message, errors)]
     if errors:
         proved = replace(message.head, sender=peer, recipient=asked.recipient)
-        return [*notes, *_rejected(kind_of(message), proved, interpretation.needs_answer, errors, now)]
+        kind, view = kind_of(message), _blank(message)
+        return [*notes, *_rejected(kind, proved, interpretation.needs_answer, errors, now, view)]
     head = message.head
     effects: list[Effect] = [
         *notes,
@@ -112,7 +123,12 @@ def conflict(peer: str, message: MarketMessage | None, now: datetime) -> list[Ef
     stored_answer = reply_head(message.head, now)
     answer = replace(stored_answer, message_id=reply_head(stored_answer, now).message_id)
     refusal = Acknowledgement(
-        answer, message.head.message_id, kind_of(message), accepted=False, reasons=("Duplicate Identifier",)
+        answer,
+        message.head.message_id,
+        kind_of(message),
+        accepted=False,
+        reasons=("Duplicate Identifier",),
+        view=_blank(message),
     )
     return [alarm, Send(refusal)]
 
@@ -151,7 +167,19 @@ def _unusable(
     return [alarm, *_rejected(interpretation.kind, asked, interpretation.needs_answer, errors, now)]
 
 
-def _rejected(kind: str, head: Head, needs_answer: bool, errors: list[Problem], now: datetime) -> list[Effect]:
+def _blank(message: MarketMessage) -> PortfolioView | None:
+    """What a refused query is shown: nothing, but of the day that it asked for."""
+    return message.blank if isinstance(message, AgrPortfolioQuery | DsoPortfolioQuery) else None
+
+
+def _rejected(
+    kind: str,
+    head: Head,
+    needs_answer: bool,
+    errors: list[Problem],
+    now: datetime,
+    view: PortfolioView | None = None,
+) -> list[Effect]:
     reasons = tuple(dict.fromkeys(_reason(p) for p in errors))
     data = {
         "peer": head.sender,
@@ -162,9 +190,10 @@ def _rejected(kind: str, head: Head, needs_answer: bool, errors: list[Problem], 
     }
     effects: list[Effect] = [Log("message.rejected", data)]
     if needs_answer:
-        effects.append(
-            Send(Acknowledgement(reply_head(head, now), head.message_id, kind, accepted=False, reasons=reasons))
+        answer = Acknowledgement(
+            reply_head(head, now), head.message_id, kind, accepted=False, reasons=reasons, view=view
         )
+        effects.append(Send(answer))
     return effects
 
 

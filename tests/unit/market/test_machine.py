@@ -12,6 +12,8 @@ from adapters.ports import Direction, Interpretation
 from datamodels import (
     Acknowledgement,
     Disposition,
+    DsoPortfolioQuery,
+    DsoView,
     FlexOffer,
     FlexOrder,
     FlexRequest,
@@ -157,6 +159,16 @@ def test_a_conflict_is_refused_under_an_id_of_its_own():
     assert answer.reasons == ("Duplicate Identifier",)
     assert answer.head.message_id != reply_head(REQUEST.head, NOW).message_id
     assert any(isinstance(effect, Alarm) for effect in effects)
+
+
+def test_a_refused_query_is_answered_about_the_day_it_asked_for():
+    """The wire wants zone and day of the answer even where nothing is shown (UFTP 3.4)."""
+    question = DsoPortfolioQuery(head(DSO, AGR, NOW, "query"), "Europe/Amsterdam", DAY, POINT)
+    problem = Problem("M3", "EntityAddress", "nobody", reason="No connections available")
+    for effects in (take(Book(), Interpretation(question, (problem,))), conflict(DSO, question, NOW)):
+        (answer,) = sent(effects)
+        assert isinstance(answer, Acknowledgement)
+        assert (answer.accepted, answer.view) == (False, DsoView("Europe/Amsterdam", DAY, POINT, ()))
 
 
 def test_ids_are_derived_from_what_is_said():

@@ -21,7 +21,16 @@ from adapters.ports import DeliveryStatus, Direction
 from adapters.uftp import UftpAdapter, build, envelope
 from adapters.uftp.codec import decode
 from adapters.uftp.config import UftpConfig
-from datamodels import Acknowledgement, FlexOffer, FlexOrder, Head, ParticipantKey, ParticipantStatus, Role
+from datamodels import (
+    Acknowledgement,
+    DsoPortfolioUpdate,
+    FlexOffer,
+    FlexOrder,
+    Head,
+    ParticipantKey,
+    ParticipantStatus,
+    Role,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "uftp"
 
@@ -46,7 +55,7 @@ def test_defaults() -> None:
         ("colour", "x", "colour is not known"),
         ("domain", "AGR.example.org", "lower case"),
         ("domain", 5, "must be a text"),
-        ("role", "CRO", "AGR or DSO"),
+        ("role", "BRP", "AGR, DSO or CRO"),
         ("listen", "8080", "host:port"),
         ("listen", "localhost:99999", "host:port"),
         ("versions", ["2.0.0"], "3.1.0, 3.0.0"),
@@ -252,9 +261,9 @@ async def test_a_message_for_a_role_not_held_is_rejected_in_its_own_words(
     body = envelope.seal(stray, world.DSO, Role.DSO, world.KEYS[world.DSO])
     await dso.adapter.deliver(dso.known[world.AGR], body)
     found = agr.adapter.interpret(await agr.hub.next(1), agr.history)
-    assert found.message is None
+    assert isinstance(found.message, DsoPortfolioUpdate)
     assert [p.reason for p in found.problems] == ["Unknown Recipient"]
-    assert (found.needs_answer, found.kind) == (True, "DSOPortfolioUpdate")
+    assert (found.needs_answer, found.kind) == (True, "DsoPortfolioUpdate")
     head = replace(_request(world).head, sender=world.AGR, recipient=world.DSO)
     rejection = Acknowledgement(head, found.refers_to, found.kind, False, ("Unknown Recipient",))
     await agr.say(rejection, world.DSO)

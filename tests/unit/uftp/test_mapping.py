@@ -252,10 +252,10 @@ def test_a_rejected_settlement_is_answered_with_a_row_all_the_same(world: Module
 
 def test_every_request_can_be_rejected_in_every_version(world: ModuleType) -> None:
     kinds = {
-        "DSOPortfolioUpdate": "DSOPortfolioUpdateResponseMessageID",
-        "AGRPortfolioUpdate": "AGRPortfolioUpdateMessageID",
-        "AGRPortfolioQuery": "AGRPortfolioQueryMessageID",
-        "DSOPortfolioQuery": "DSOPortfolioQueryMessageID",
+        "DsoPortfolioUpdate": "DSOPortfolioUpdateResponseMessageID",
+        "AgrPortfolioUpdate": "AGRPortfolioUpdateMessageID",
+        "AgrPortfolioQuery": "AGRPortfolioQueryMessageID",
+        "DsoPortfolioQuery": "DSOPortfolioQueryMessageID",
         "Reservation": "FlexReservationUpdateMessageID",
         "Prognosis": "D-PrognosisMessageID",
         "FlexRequest": "FlexRequestMessageID",
