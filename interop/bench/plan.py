@@ -14,7 +14,7 @@ from interop.bench.full_model import solve_full
 from interop.bench.measure import Contestant, Sample, in_turn
 from interop.bench.registry import bench
 from interop.bench.report import CannotMeasure, Report, Row, Scale
-from interop.demo.world import Ports, World
+from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 from optimiser import plan as optimal_plan
 from optimiser.synthetic import neighbourhood
@@ -75,7 +75,7 @@ def _repair() -> Contestant:
     """The rural1 aggregator at noon: everything went as planned, but a battery has gone."""
     scenario = SCENARIOS["rural1"]()
     with tempfile.TemporaryDirectory(prefix="gridparley-bench-") as name:
-        world = World(scenario, Path(name), Ports(0, 0, 0, 0, 0))
+        world = World(scenario, Path(name))
         world.lay_out()
         world.configure({str(device["resource"]): "127.0.0.1:1" for device in world.devices()})
         homes, history, tariffs = (world.folder / "agr" / n for n in ("homes.json", "history.npz", "tariffs.json"))

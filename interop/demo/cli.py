@@ -20,7 +20,7 @@ from rich.table import Table
 from interop.demo.judge import Verdict
 from interop.demo.processes import ProcessFailed
 from interop.demo.run import Demo, DemoFailed, Options, default_folder
-from interop.demo.world import Ports, World
+from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 
 __all__ = ["demo"]
@@ -79,7 +79,7 @@ def demo(
     if where.exists():
         shutil.rmtree(where) if (where / "clock.json").exists() else sys.exit(f"{where} exists and is no earlier run")
     where.mkdir(parents=True)
-    world = World(SCENARIOS[scenario](), where, Ports.choose(dashboard))
+    world = World(SCENARIOS[scenario](), where, dashboard)
     terminal = _Terminal(console)
     options = Options(isp_seconds=isp_seconds, drop_out=drop_out)
     try:
@@ -104,14 +104,16 @@ async def _run(
     world: World, options: Options, terminal: _Terminal, console: Console, keep: bool, json_file: Path | None
 ) -> Verdict:
     console.print(f"[bold]gridparley demo[/]: {world.scenario.title}")
-    console.print(f"dashboard   http://127.0.0.1:{world.ports.agr_http}    this run: {world.folder}")
+    console.print(f"dashboard   {world.parties[0].url}    this run: {world.folder}")
+    for party in world.parties[1:]:
+        console.print(f"            {party.url}    {party.domain}, {party.role}")
     run = Demo(world, options, terminal)
     try:
         with terminal.bar:
             verdict = await run.run()
         _show(console, world, verdict, json_file)
         if keep:
-            console.print(f"\nThe dashboard stays at http://127.0.0.1:{world.ports.agr_http}; Ctrl-C ends everything.")
+            console.print(f"\nThe dashboard stays at {world.parties[0].url}; Ctrl-C ends everything.")
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
         return verdict
@@ -148,8 +150,9 @@ def _show(console: Console, world: World, verdict: Verdict, json_file: Path | No
 def _sentence(result: dict[str, Any]) -> str:
     messages = ", ".join(f"{count} {name}" for name, count in result["messages"].items())
     devices = ", ".join(f"{count} over {name}" for name, count in result["devices"].items())
+    orders = f"{result['orders']} order{'s' if result['orders'] > 1 else ''}"
     return (
-        f"{result['orders']} order of {result['ordered_kwh']:g} kWh, {result['delivered_share']:.1%} delivered,"
+        f"{orders} of {result['ordered_kwh']:g} kWh, {result['delivered_share']:.1%} delivered,"
         f" settled at {result['settlement_eur']:.2f} EUR\n"
         f"devices: {devices}; messages: {messages}; {result['seconds']:g} s"
     )

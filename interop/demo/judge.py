@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodels import Settlement, decode
+from interop.demo.parties import Party
 from interop.demo.world import World
 from interop.gridoperator.powerflow import Flow, Grid
 
@@ -27,24 +28,38 @@ __all__ = ["Ledger", "Verdict", "ledger", "truth", "verdict"]
 Floats = NDArray[np.float64]
 
 
+class Sent(NamedTuple):
+    """A message that a party queued: to which party, of what kind, and what became of it."""
+
+    to: str
+    kind: str
+    state: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Messages by party and direction, read from both stores: id -> state."""
+    """Messages by party, read from every party's store."""
 
-    sent: dict[str, dict[str, str]]
+    sent: dict[str, dict[str, Sent]]
     received: dict[str, dict[str, str]]
+    """Message id -> state."""
 
     def lost(self) -> list[str]:
-        """Every message that one party queued and the other does not hold as handled, with the reason."""
+        """Every message that one party queued and its recipient does not hold as handled, with the reason."""
         out = []
-        for party, other in (("agr", "dso"), ("dso", "agr")):
-            for message, state in self.sent[party].items():
-                there = self.received[other].get(message)
-                if state != "DELIVERED":
-                    out.append(f"{party}: message {message} is {state}")
+        for party, messages in self.sent.items():
+            for id, message in messages.items():
+                there = self.received[message.to].get(id)
+                if message.state != "DELIVERED":
+                    out.append(f"{party}: {message.kind} {id} is {message.state}")
                 elif there != "DONE":
-                    out.append(f"{party} -> {other}: message {message} is {there or 'missing'} there")
+                    out.append(f"{party} -> {message.to}: {message.kind} {id} is {there or 'missing'} there")
         return out
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many of each kind were sent."""
+        return dict(sorted(Counter(m.kind for messages in self.sent.values() for m in messages.values()).items()))
 
     @property
     def count(self) -> int:
@@ -53,21 +68,21 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result in the form of the demo's JSON, the settlement behind it, and what went wrong (empty: nothing)."""
+    """The result in the form of the demo's JSON, the settlements behind it, and what went wrong (empty: nothing)."""
 
     result: dict[str, Any]
-    settlement: Settlement | None
+    settlements: tuple[Settlement, ...]
     failures: tuple[str, ...]
 
 
 def ledger(world: World) -> Ledger:
     sent, received = {}, {}
-    for party in ("agr", "dso"):
-        with closing(
-            sqlite3.connect(f"file:{world.folder / party / 'data' / 'gridparley.db'}?mode=ro", uri=True)
-        ) as database:
-            sent[party] = dict(database.execute("SELECT message_id, state FROM outbox"))
-            received[party] = dict(
+    names = {party.domain: party.name for party in world.parties}
+    for party in world.parties:
+        with closing(_store(world, party)) as database:
+            rows = database.execute("SELECT message_id, peer, kind, state FROM outbox")
+            sent[party.name] = {id: Sent(names[peer], kind, state) for id, peer, kind, state in rows}
+            received[party.name] = dict(
                 database.execute(
                     "SELECT message_id, state FROM inbox WHERE adapter = 'uftp' AND message_id IS NOT NULL"
                 )
@@ -75,15 +90,16 @@ def ledger(world: World) -> Ledger:
     return Ledger(sent, received)
 
 
-def settlement(world: World) -> Settlement | None:
-    """The settlement that the grid operator sent, from its own store."""
-    with closing(
-        sqlite3.connect(f"file:{world.folder / 'dso' / 'data' / 'gridparley.db'}?mode=ro", uri=True)
-    ) as database:
-        rows = database.execute("SELECT message FROM outbox WHERE kind = 'Settlement' ORDER BY seq DESC LIMIT 1")
-        found = rows.fetchone()
-    message = decode(json.loads(found[0])) if found and found[0] else None
-    return message if isinstance(message, Settlement) else None
+def settlements(world: World) -> tuple[Settlement, ...]:
+    """The last settlement that the grid operator sent to each aggregator, from its own store."""
+    with closing(_store(world, world.dso)) as database:
+        rows = database.execute("SELECT message FROM outbox WHERE kind = 'Settlement' ORDER BY seq").fetchall()
+    last = {message.head.recipient: message for (text,) in rows for message in [decode(json.loads(text))]}
+    return tuple(last.values())
+
+
+def _store(world: World, party: Party) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{world.folder / party.name / 'data' / 'gridparley.db'}?mode=ro", uri=True)
 
 
 def truth(world: World) -> dict[str, Floats]:
@@ -138,13 +154,13 @@ def managed(world: World, power_w: dict[str, Floats]) -> Floats:
 
 
 def verdict(world: World, messages: dict[str, int], homes: int, seconds: float) -> Verdict:
-    """Judge a finished run: `messages` by adapter as the aggregator counted them, `homes` that were registered."""
+    """Judge a finished run: `messages` by adapter as the aggregators counted them, `homes` that were registered."""
     grid = Grid(world.scenario.network)
     reactive = _reactive(world)
     before_kw, after_kw = unmanaged(world), managed(world, truth(world))
     before, after = grid.run(before_kw, reactive), grid.run(after_kw, reactive)
-    books, settled = ledger(world), settlement(world)
-    rows = settled.rows if settled else ()
+    books, settled = ledger(world), settlements(world)
+    rows = [row for settlement in settled for row in settlement.rows]
     ordered = sum(abs(i.ordered_w) for row in rows for i in row.isps)
     delivered = sum(abs(i.delivered_w) for row in rows for i in row.isps)
     share = delivered / ordered if ordered else 0.0
@@ -158,18 +174,19 @@ def verdict(world: World, messages: dict[str, int], homes: int, seconds: float) 
         "delivered_share": round(share, 5),
         "settlement_eur": float(sum(row.net for row in rows)),
         "messages": {"uftp": books.count, **messages},
+        "uftp": books.kinds,
         "devices": {"modbus": steered(world), "openadr2": homes},
         "seconds": round(seconds, 1),
     }
     return Verdict(result, settled, tuple(_failures(result, books, settled)))
 
 
-def _failures(result: dict[str, Any], books: Ledger, settled: Settlement | None) -> Iterable[str]:
+def _failures(result: dict[str, Any], books: Ledger, settled: tuple[Settlement, ...]) -> Iterable[str]:
     if not result["isps_congested"]["before"]:
         yield "the day shows no congestion before, so nothing was proved"
     if result["isps_congested"]["after"]:
         yield f"{result['isps_congested']['after']} congested ISPs remain"
-    if settled is None or not result["orders"]:
+    if not settled or not result["orders"]:
         yield "no order was settled"
     elif result["delivered_share"] < 0.99:
         yield f"only {result['delivered_share']:.1%} of the order was delivered"

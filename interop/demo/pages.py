@@ -49,15 +49,16 @@ def register(app: web.Application, server: Server) -> None:
 def _state(server: Server, crossings: Counter[str]) -> dict[str, Any]:
     desk = server.desk
     orders: list[FlexOrder] = []
-    settled = False
+    settled: set[str] = set()
     if isinstance(desk, MarketDesk):
         orders = desk.book.messages(FlexOrder, accepted=True)
-        settled = bool(desk.book.messages(Settlement, direction=Direction.OUT, accepted=True))
+        answered = desk.book.messages(Settlement, direction=Direction.OUT, accepted=True)
+        settled = {settlement.head.recipient for settlement in answered}
     live = server.feed.latest("actual")
     return {
         "orders": len(orders),
         "dispatched": any(o.order_reference == r.dispatch.source for o in orders for r in _dispatches(server)),
-        "settled": settled,
+        "settled": len(settled),
         "net_kw": live["net_kw"] if live else None,
         "messages": {name: crossings[name] for name in server.adapters if name != "uftp"},
         "devices": {

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,12 +21,15 @@ import aiohttp
 
 from adapters.clock import Anchor, FileClock
 from interop.demo.judge import Verdict, verdict
+from interop.demo.parties import Party
 from interop.demo.processes import Fleet
 from interop.demo.world import World
 
 __all__ = ["Demo", "DemoFailed", "Options", "Watcher"]
 
 _START_S, _TRADE_S, _SETTLE_S = 60.0, 60.0, 45.0
+_TRADE_RATE = 20.0
+"""How fast market time runs while the day ahead is traded."""
 _LEAD_S = 3.0
 """Wall seconds between the end of trade and midnight, in which homes learn what they are asked."""
 
@@ -78,8 +82,10 @@ class Demo:
         await self._trade()
         await self._day()
         await self._settle()
-        status = await self._get("agr", "/api/v1/demo")
-        result = verdict(self.world, status["messages"], status["devices"]["openadr2"], time.monotonic() - began)
+        states = await self._states(self.world.aggregators)
+        messages = sum((Counter(state["messages"]) for state in states), Counter())
+        homes = sum(state["devices"]["openadr2"] for state in states)
+        result = verdict(self.world, dict(messages), homes, time.monotonic() - began)
         await self._show("result", {"result": result.result, "failures": list(result.failures)})
         await self._phase("done", "the run is judged", world_isps(self.world))
         return result
@@ -94,24 +100,34 @@ class Demo:
 
     async def _start(self) -> None:
         world, fleet = self.world, self.fleet
-        self.watcher.phase("start", "13 SunSpec devices, 13 homes with openleadr's VEN, a grid operator, an aggregator")
+        devices, homes = world.devices(), world.scenario.homes
+        named = ", ".join(party.name for party in world.parties)
+        text = f"{len(devices)} SunSpec devices, {len(homes)} homes with openleadr's VEN, servers: {named}"
+        self.watcher.phase("start", text)
         world.lay_out()
         # Ten minutes before trade opens: everybody gets ready in peace.
         Anchor(time.time(), world.trade_start - timedelta(minutes=10), 1.0).write(world.clock)
-        addresses = await self._start_devices(world.devices())
+        addresses = await self._start_devices(devices)
         world.configure(addresses)
-        for party in ("dso", "agr"):
-            await fleet.start(party, "interop", "serve", str(world.folder / f"{party}.toml"))
-        await self._until("both servers answer", self._both_ready, _START_S)
-        vtn = f"http://127.0.0.1:{world.ports.vtn}/OpenADR2/Simple/2.0b"
-        for home in world.scenario.homes:
-            profile, log = world.folder / "homes" / f"{home.id}.json", world.folder / "logs" / f"{home.id}.truth.jsonl"
-            await fleet.start(
-                home.id,
-                *("interop.demo.home", "--profile", str(profile), "--vtn", vtn),
-                *("--clock", str(world.clock), "--log", str(log)),
-            )
+        for party in reversed(world.parties):
+            await fleet.start(party.name, "interop", "serve", str(world.folder / f"{party.name}.toml"))
+        await self._until("all servers answer", self._all_ready, _START_S)
+        for party in world.aggregators:
+            await self._start_homes(party)
         await self._until("all devices and homes are connected", self._all_connected, _START_S)
+
+    async def _start_homes(self, party: Party) -> None:
+        """One process a home, registered with its aggregator's VTN."""
+        folder = self.world.folder
+        assert party.aggregator is not None
+        for id in party.aggregator.homes:
+            profile, log = folder / "homes" / f"{id}.json", folder / "logs" / f"{id}.truth.jsonl"
+            await self.fleet.start(
+                id,
+                *("interop.demo.home", "--profile", str(profile)),
+                *("--vtn", f"http://127.0.0.1:{party.vtn}/OpenADR2/Simple/2.0b"),
+                *("--clock", str(self.world.clock), "--log", str(log)),
+            )
 
     async def _start_devices(self, devices: list[dict[str, Any]]) -> dict[str, str]:
         """Batteries are processes of their own, so that one can die; PV plants share two. Returns their addresses."""
@@ -132,8 +148,8 @@ class Demo:
 
     async def _trade(self) -> None:
         await self._phase("trade", "forecast, D-Prognosis, power flow, FlexRequest, FlexOffer, FlexOrder")
-        Anchor(time.time(), self.world.trade_start, 1.0).write(self.world.clock)
-        await self._until("an order is placed, accepted and dispatched", self._dispatched, _TRADE_S)
+        Anchor(time.time(), self.world.trade_start, _TRADE_RATE).write(self.world.clock)
+        await self._until("orders are placed, accepted and dispatched", self._dispatched, _TRADE_S)
 
     async def _day(self) -> None:
         """Let the day run: one ISP per `isp_seconds`, ISPs begin on whole seconds of the wall clock."""
@@ -164,30 +180,35 @@ class Demo:
 
     # --- what is waited for ----------------------------------------------------------------------------
 
-    async def _both_ready(self) -> bool:
-        return all([await self._ready(party) for party in ("agr", "dso")])
+    async def _all_ready(self) -> bool:
+        return all([await self._ready(party) for party in self.world.parties])
 
-    async def _ready(self, party: str) -> bool:
+    async def _ready(self, party: Party) -> bool:
         assert self._http is not None
-        async with self._http.get(self._url(party, "/readyz")) as response:
+        async with self._http.get(f"{party.url}/readyz") as response:
             return response.status == 200
 
     async def _all_connected(self) -> bool:
-        status = await self._get("agr", "/api/v1/demo")
-        devices = status["devices"]
+        states = await self._states(self.world.aggregators)
         wanted = {"modbus": len(self.world.devices()), "openadr2": len(self.world.scenario.homes)}
-        return all(devices.get(name, 0) >= count for name, count in wanted.items())
+        return all(sum(s["devices"].get(name, 0) for s in states) >= count for name, count in wanted.items())
 
     async def _dispatched(self) -> bool:
-        return bool((await self._get("agr", "/api/v1/demo"))["dispatched"])
+        """Every order that the grid operator placed stands in an aggregator's book, and its devices know it."""
+        placed = (await self._state(self.world.dso))["orders"]
+        states = await self._states(self.world.aggregators)
+        known = sum(state["orders"] for state in states)
+        return bool(placed) and known == placed and all(s["dispatched"] for s in states if s["orders"])
 
     async def _settled(self) -> bool:
-        return bool((await self._get("dso", "/api/v1/demo"))["settled"])
+        """Every aggregator that delivered something has answered the grid operator's settlement."""
+        delivered = sum(bool(state["orders"]) for state in await self._states(self.world.aggregators))
+        return bool((await self._state(self.world.dso))["settled"] >= delivered)
 
     async def _net(self) -> str:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            net = (await self._get("agr", "/api/v1/demo"))["net_kw"]
-            return "" if net is None else f"net {net:+.0f} kW"
+            nets = [state["net_kw"] for state in await self._states(self.world.aggregators)]
+            return "" if None in nets else f"net {sum(nets):+.0f} kW"
         return ""
 
     # --- plumbing ----------------------------------------------------------------------------
@@ -203,21 +224,22 @@ class Demo:
                 raise DemoFailed(f"after {within_s:.0f} s it is not so that {what}; logs: {self.world.folder / 'logs'}")
             await asyncio.sleep(0.1)
 
-    def _url(self, party: str, path: str) -> str:
-        port = self.world.ports.agr_http if party == "agr" else self.world.ports.dso_http
-        return f"http://127.0.0.1:{port}{path}"
+    async def _states(self, parties: list[Party]) -> list[dict[str, Any]]:
+        return [await self._state(party) for party in parties]
 
-    async def _get(self, party: str, path: str) -> Any:
+    async def _state(self, party: Party) -> dict[str, Any]:
         assert self._http is not None
-        async with self._http.get(self._url(party, path)) as response:
+        async with self._http.get(f"{party.url}/api/v1/demo") as response:
             response.raise_for_status()
-            return await response.json()
+            state: dict[str, Any] = await response.json()
+            return state
 
     async def _show(self, what: str, body: dict[str, Any]) -> None:
-        """Show progress or the result on the dashboard; nobody may be looking."""
+        """Show progress or the result on the aggregators' dashboards; nobody may be looking."""
         assert self._http is not None
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            await self._http.post(self._url("agr", f"/api/v1/demo/{what}"), json=body)
+        for party in self.world.aggregators:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                await self._http.post(f"{party.url}/api/v1/demo/{what}", json=body)
 
     async def _phase(self, name: str, text: str, isp: int = 0) -> None:
         self.watcher.phase(name, text)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodels import MarketCalendar
+from datamodels import Contract, MarketCalendar
 from interop.aggregator.homes import Battery, Home, Pv
 
-__all__ = ["Scenario", "Series"]
+__all__ = ["Aggregator", "Scenario", "Series"]
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +38,22 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Aggregator:
+    """Who represents which homes (by id), and how it prices what it moves for them."""
+
+    name: str
+    domain: str
+    homes: tuple[str, ...]
+    markup: Decimal = Decimal("0.2")
+    eur_per_kwh: Decimal = Decimal("0.05")
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """A grid, its homes, four weeks of history and one day of truth."""
+    """A grid, its homes, four weeks of history, one day of truth, and who trades there.
+
+    `cro` is the domain of a common reference operator, None where the parties are configured with each other.
+    """
 
     name: str
     title: str
@@ -54,10 +69,18 @@ class Scenario:
     notice: str
     added: tuple[str, ...]
     folder: Path
+    aggregators: tuple[Aggregator, ...]
+    dso: str = "dso.example.org"
+    cro: str | None = None
+    contracts: tuple[Contract, ...] = ()
 
     @property
     def calendar(self) -> MarketCalendar:
         return MarketCalendar(self.timezone)
+
+    def homes_of(self, aggregator: Aggregator) -> tuple[Home, ...]:
+        """The homes that an aggregator represents."""
+        return tuple(home for home in self.homes if home.id in aggregator.homes)
 
     @property
     def pvs(self) -> list[Pv]:

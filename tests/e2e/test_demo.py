@@ -10,7 +10,7 @@ import pytest
 
 from interop.demo.judge import Verdict
 from interop.demo.run import Demo, Options
-from interop.demo.world import Ports, World
+from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 
 
@@ -30,7 +30,7 @@ class Silent:
 
 
 async def play(folder: Path) -> tuple[Verdict, Silent, dict[str, str]]:
-    world = World(SCENARIOS["rural1"](), folder, Ports.choose(0))
+    world = World(SCENARIOS["rural1"](), folder)
     watcher = Silent()
     # The morning passes at once: the order lies between ISP 43 and 50, the sun is out until ISP 61.
     demo = Demo(world, Options(first_isp=41), watcher)
@@ -39,7 +39,7 @@ async def play(folder: Path) -> tuple[Verdict, Silent, dict[str, str]]:
     try:
         await asyncio.wait([run, asyncio.create_task(watcher.half_way.wait())], return_when=asyncio.FIRST_COMPLETED)
         if not run.done():
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{world.ports.agr_http}") as session:
+            async with aiohttp.ClientSession(world.party("agr").url) as session:
                 for path in ("/", "/conversations", "/resources", "/peers", "/log", "/metrics", "/readyz"):
                     async with session.get(path) as response:
                         assert response.status == 200, path
@@ -64,8 +64,8 @@ async def test_a_request_reaches_devices_and_comes_back_settled(tmp_path: Path) 
     assert result["orders"] == 1
     assert result["devices"] == {"modbus": 13, "openadr2": 13}
     assert result["messages"]["uftp"] == 36, "6 pairs of the trade, 13 of metering... and their answers, none twice"
-    assert verdict.settlement is not None
-    (row,) = verdict.settlement.rows
+    (settlement,) = verdict.settlements
+    (row,) = settlement.rows
     assert row.net == row.price - row.penalty
     assert result["settlement_eur"] == pytest.approx(float(row.net))
     assert list(dict.fromkeys(watcher.phases)) == ["start", "trade", "day", "settlement", "done"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.aggregator.homes import Battery, Charger, HeatPump, Home, Pv, Stay
-from interop.scenarios.scenario import Scenario, Series
+from interop.scenarios.scenario import Aggregator, Scenario, Series
 
 __all__ = ["ADDED", "load"]
 
@@ -46,6 +46,7 @@ def load() -> Scenario:
         columns = [np.asarray(data[key], dtype=np.float64) for key in ("p_load_kw", "q_load_kvar", "p_pv_kw")]
     history = Series(start, *(c[:target] for c in columns))
     day = Series(start + target * _STEP, *(c[target : target + _ISPS] for c in columns))
+    homes = tuple(_home(load, network, day) for load in network["load"] if load["kind"] == "base")
     hours = (np.arange(_ISPS) + 0.5) / 4
     evening = np.exp(-0.5 * ((hours - 18.5) / 2) ** 2)
     noon = np.exp(-0.5 * ((hours - 13) / 2) ** 2)
@@ -56,7 +57,7 @@ def load() -> Scenario:
         period=date(2016, 5, 20),
         congestion_point="ea1.2016-05.de.simbench:1-lv-rural1-2-sw.trafo-1",
         network=network,
-        homes=tuple(_home(load, network, day) for load in network["load"] if load["kind"] == "base"),
+        homes=homes,
         history=history,
         day=day,
         buy_eur_per_kwh=0.28 + 0.06 * evening - 0.03 * noon,
@@ -64,6 +65,7 @@ def load() -> Scenario:
         notice=_NOTICE,
         added=ADDED,
         folder=_FOLDER,
+        aggregators=(Aggregator("agr", "agr.example.org", tuple(home.id for home in homes)),),
     )
 
 

@@ -23,7 +23,7 @@ import pytest
 from adapters.clock import Anchor
 from interop.demo.judge import ledger
 from interop.demo.processes import Fleet
-from interop.demo.world import Ports, World
+from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 
 POINTS = [
@@ -41,7 +41,7 @@ class Trade:
     """A grid operator, an aggregator and its SunSpec devices, without homes."""
 
     def __init__(self, folder: Path) -> None:
-        self.world = World(SCENARIOS["rural1"](), folder, Ports.choose(0))
+        self.world = World(SCENARIOS["rural1"](), folder)
         self.fleet = Fleet(folder / "logs")
 
     async def begin(self) -> None:
@@ -167,9 +167,9 @@ async def test_killed_at_random_moments(trade: Trade, seed: int) -> None:
 
 async def up(trade: Trade) -> None:
     """Both servers answer."""
-    ports = trade.world.ports
+    parties = trade.world.parties
     async with aiohttp.ClientSession() as session:
-        for port in (ports.agr_http, ports.dso_http):
+        for port in (party.http for party in parties):
             for _ in range(300):
                 try:
                     async with session.get(f"http://127.0.0.1:{port}/healthz") as response:

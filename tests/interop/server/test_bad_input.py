@@ -25,12 +25,14 @@ from nacl.signing import SigningKey
 
 from adapters.clock import Anchor
 from interop.config import load_config
-from interop.demo.world import AGR, DSO, Ports, World
+from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 from interop.server import Server
 
 OADR = "http://openadr.org/oadr-2.0b/2012/07"
 EI = "http://docs.oasis-open.org/ns/energyinterop/201110"
+
+AGR, DSO = "agr.example.org", "dso.example.org"
 
 
 @dataclass
@@ -45,11 +47,11 @@ class Party:
 
     @property
     def uftp(self) -> str:
-        return f"http://127.0.0.1:{self.world.ports.agr_uftp}/shapeshifter/api/v3/message"
+        return self.world.party("agr").endpoint
 
     @property
     def vtn(self) -> str:
-        return f"http://127.0.0.1:{self.world.ports.vtn}/OpenADR2/Simple/2.0b"
+        return f"http://127.0.0.1:{self.world.party('agr').vtn}/OpenADR2/Simple/2.0b"
 
     async def post(self, url: str, body: bytes, content_type: str = "text/xml; charset=utf-8") -> tuple[int, bytes]:
         async with self.session.post(url, data=io.BytesIO(body), headers={"Content-Type": content_type}) as response:
@@ -89,7 +91,7 @@ class Party:
 @pytest.fixture
 async def party(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Party]:
     caplog.set_level(logging.INFO)
-    world = World(SCENARIOS["rural1"](), tmp_path, Ports.choose(0))
+    world = World(SCENARIOS["rural1"](), tmp_path)
     world.lay_out()
     # An hour before the prognosis is due: nothing happens by itself.
     Anchor(time.time(), world.trade_start - timedelta(hours=1), 1.0).write(world.clock)
