@@ -108,6 +108,9 @@ from datamodels.series import (
     Run,
 )
 from datamodels.settlement import (
+    ContractDay,
+    ContractIsp,
+    ContractSettlement,
     Settlement,
     SettlementIsp,
     SettlementRow,
@@ -139,6 +142,9 @@ __all__ = [
     "ConnectionPeriod",
     "Consequence",
     "Contract",
+    "ContractDay",
+    "ContractIsp",
+    "ContractSettlement",
     "Dispatch",
     "DispatchInterval",
     "DispatchKind",

@@ -11,7 +11,16 @@ from datamodels.messages import Head
 from datamodels.parties import SettlementBasis
 from datamodels.series import IspSeries
 
-__all__ = ["Settlement", "SettlementIsp", "SettlementRow", "settle_isp", "settle_order"]
+__all__ = [
+    "ContractDay",
+    "ContractIsp",
+    "ContractSettlement",
+    "Settlement",
+    "SettlementIsp",
+    "SettlementRow",
+    "settle_isp",
+    "settle_order",
+]
 
 _MONEY = Decimal("0.0001")
 
@@ -51,6 +60,36 @@ class SettlementRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ContractIsp:
+    """What became of a contract in one ISP, signed W; None where nothing of the kind was said.
+
+    `reserved_w` was reserved, `requested_w` and `available_w` asked by flex requests of that disposition, `offered_w`
+    offered and `ordered_w` ordered under the contract.
+    """
+
+    isp: int
+    reserved_w: int
+    requested_w: int | None = None
+    available_w: int | None = None
+    offered_w: int | None = None
+    ordered_w: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDay:
+    period: date
+    isps: tuple[ContractIsp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractSettlement:
+    """How a contract was used (UFTP 2.6.2 and appendix 3): the days on which it reserved something or was drawn on."""
+
+    contract: str
+    days: tuple[ContractDay, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """A DSO's settlement of a range of days (UFTP FlexSettlement)."""
 
@@ -59,6 +98,7 @@ class Settlement:
     period_end: date
     currency: str
     rows: tuple[SettlementRow, ...]
+    contracts: tuple[ContractSettlement, ...] = ()
 
 
 def settle_isp(isp: int, baseline_w: int, ordered_w: int, actual_w: int, already_w: int = 0) -> SettlementIsp:

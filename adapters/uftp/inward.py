@@ -9,6 +9,7 @@ from typing import Any
 from adapters.uftp.codec import Element
 from adapters.uftp.reference import REFERENCE, read_reference, read_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
+from adapters.uftp.settlement import read_settlement
 from adapters.uftp.times import instant, same_day
 from adapters.uftp.values import duration
 from datamodels import (
@@ -31,9 +32,6 @@ from datamodels import (
     RequestIsp,
     Reservation,
     Run,
-    Settlement,
-    SettlementIsp,
-    SettlementRow,
 )
 
 __all__ = ["head", "to_canonical"]
@@ -52,6 +50,8 @@ def to_canonical(element: Element, calendar: MarketCalendar) -> tuple[MarketMess
         losses.append(Loss("TimeStamp", str(element["TimeStamp"]), "no UTC offset: read in the message's time zone"))
     if MESSAGES[element.name].answers:
         return _acknowledgement(element), tuple(losses)
+    if element.name == "FlexSettlement":
+        return read_settlement(element, head(element), calendar), tuple(losses)
     if element.name in REFERENCE:
         return read_reference(element, head(element)), tuple(losses)
     build = _BUILDERS.get(element.name)
@@ -188,49 +188,6 @@ def _metering(element: Element, calendar: MarketCalendar, losses: list[Loss]) ->
     return Metering(head(element), element["EAN"], calendar, day, element["Revision"], tuple(profiles))
 
 
-def _settlement(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Settlement:
-    rows = tuple(
-        SettlementRow(
-            row.get("OrderReference") or "",
-            row["CongestionPoint"],
-            row["Period"],
-            row["Price"],
-            row["Penalty"],
-            row["NetSettlement"],
-            _settlement_isps(row),
-            row.get("ContractID"),
-            row.get("D-PrognosisMessageID"),
-            row.get("BaselineReference"),
-        )
-        for row in element.all("FlexOrderSettlement")
-    )
-    losses.extend(
-        Loss("ContractSettlement", contract["ContractID"], "reservation settlement has no canonical form")
-        for contract in element.all("ContractSettlement")
-        if contract.get("ContractID")
-    )
-    return Settlement(head(element), element["PeriodStart"], element["PeriodEnd"], element["Currency"], rows)
-
-
-def _settlement_isps(row: Element) -> tuple[SettlementIsp, ...]:
-    found: list[SettlementIsp] = []
-    for isp in row.children:
-        if isp["Start"] + isp["Duration"] > 1 + 24 * 60:
-            raise ValueError(f"ISPs {isp['Start']}+{isp['Duration']} are on no day")
-        found.extend(
-            SettlementIsp(
-                number,
-                isp["BaselinePower"],
-                isp["OrderedFlexPower"],
-                isp["ActualPower"],
-                isp["DeliveredFlexPower"],
-                isp["PowerDeficiency"],
-            )
-            for number in range(isp["Start"], isp["Start"] + isp["Duration"])
-        )
-    return tuple(found)
-
-
 def _acknowledgement(element: Element) -> Acknowledgement | None:
     message = MESSAGES[element.name]
     if not message.refers:
@@ -262,5 +219,4 @@ _BUILDERS: dict[str, Callable[[Element, MarketCalendar, list[Loss]], Any]] = {
     "FlexOrder": _order,
     "FlexReservationUpdate": _reservation,
     "Metering": _metering,
-    "FlexSettlement": _settlement,
 }

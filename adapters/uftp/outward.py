@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date
-from itertools import groupby
 from typing import Any
 
 from adapters.uftp.codec import Element
 from adapters.uftp.reference import write_reference, write_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
+from adapters.uftp.settlement import write_settlement
 from adapters.uftp.values import duration_text
 from datamodels import (
     Acknowledgement,
@@ -38,8 +38,6 @@ from datamodels import (
     ReferenceMessage,
     Reservation,
     Settlement,
-    SettlementIsp,
-    SettlementRow,
 )
 
 __all__ = ["to_wire"]
@@ -133,7 +131,7 @@ def _request(message: FlexRequest, terms: MarketTerms, losses: list[Loss]) -> El
     return _element("FlexRequest", message.head, attributes, isps)
 
 
-def _basis(message: FlexOffer | FlexOrder | SettlementRow) -> dict[str, Any]:
+def _basis(message: FlexOffer | FlexOrder) -> dict[str, Any]:
     return {
         "ContractID": message.contract,
         "D-PrognosisMessageID": message.prognosis,
@@ -214,91 +212,8 @@ def _metering(message: Metering, terms: MarketTerms, losses: list[Loss]) -> Elem
 
 
 def _settlement(message: Settlement, terms: MarketTerms, losses: list[Loss]) -> Element:
-    if not message.rows:
-        raise ValueError("a settlement without any order cannot be sent: the schema demands one row")
-    attributes = {
-        "Result": "Accepted",  # required by the schema, though this is no response
-        "PeriodStart": message.period_start,
-        "PeriodEnd": message.period_end,
-        "Currency": message.currency,
-    }
-    rows = tuple(
-        _part(
-            "FlexOrderSettlement",
-            {
-                "OrderReference": row.order_reference or None,
-                "Period": row.period,
-                **_basis(row),
-                "CongestionPoint": row.congestion_point,
-                "Price": row.price,
-                "Penalty": row.penalty,
-                "NetSettlement": row.net,
-            },
-            _settlement_isps(row),
-        )
-        for row in message.rows
-    )
-    return _element("FlexSettlement", message.head, attributes, (*rows, *_contract_settlements(message, terms)))
-
-
-def _settlement_isps(row: SettlementRow) -> tuple[Element, ...]:
-    if not row.isps:
-        raise ValueError(f"settlement row {row.order_reference} has no ISP")
-
-    def alike(item: tuple[int, SettlementIsp]) -> tuple[int, ...]:
-        position, isp = item
-        powers = (isp.baseline_w, isp.ordered_w, isp.actual_w, isp.delivered_w, isp.deficiency_w)
-        return (isp.isp - position, *powers)
-
-    found = []
-    for _, group in groupby(enumerate(row.isps), key=alike):
-        run = [isp for _, isp in group]
-        first = run[0]
-        found.append(
-            Element(
-                "ISP",
-                {
-                    "Start": first.isp,
-                    "Duration": len(run),
-                    "BaselinePower": first.baseline_w,
-                    "OrderedFlexPower": first.ordered_w,
-                    "ActualPower": first.actual_w,
-                    "DeliveredFlexPower": first.delivered_w,
-                    "PowerDeficiency": first.deficiency_w,
-                },
-            )
-        )
-    return tuple(found)
-
-
-def _contract_settlements(message: Settlement, terms: MarketTerms) -> tuple[Element, ...]:
-    """One per contract that the rows name; without any, the one the schema demands: first day, nothing reserved."""
-    rows = [row for row in message.rows if row.contract]
-    found = []
-    for contract in dict.fromkeys(row.contract for row in rows) or (None,):
-        mine = [row for row in rows if row.contract == contract] or [message.rows[0]]
-        known = terms.contract(contract) if contract else None
-        periods = []
-        for day in dict.fromkeys(row.period for row in mine):
-            ordered: dict[int, int] = {}
-            for isp in (isp for row in mine if row.period == day for isp in row.isps):
-                ordered[isp.isp] = ordered.get(isp.isp, 0) + isp.ordered_w
-            held = known.reserved_on(terms.calendar, day) if known else None
-            isps = tuple(
-                _part(
-                    "ISP",
-                    {
-                        "Start": number,
-                        "Duration": 1,
-                        "ReservedPower": (held.at(number) or 0) if held else 0,
-                        "OrderedPower": power if contract else None,
-                    },
-                )
-                for number, power in sorted(ordered.items())
-            )
-            periods.append(Element("Period", {"Period": day}, isps))
-        found.append(_part("ContractSettlement", {"ContractID": contract}, tuple(periods)))
-    return tuple(found)
+    attributes, children = write_settlement(message)
+    return _element("FlexSettlement", message.head, attributes, children)
 
 
 def _reference(message: ReferenceMessage, terms: MarketTerms, losses: list[Loss]) -> Element:

@@ -17,6 +17,9 @@ from adapters.uftp.profiles import obey
 from adapters.uftp.values import duration
 from datamodels import (
     Acknowledgement,
+    ContractDay,
+    ContractIsp,
+    ContractSettlement,
     Disposition,
     FlexOffer,
     FlexOrder,
@@ -31,10 +34,15 @@ from datamodels import (
     Prognosis,
     PrognosisKind,
     Quality,
-    Run,
     Settlement,
     SettlementIsp,
     SettlementRow,
+)
+from datamodels import (
+    decode as from_json,
+)
+from datamodels import (
+    encode as to_json,
 )
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "uftp"
@@ -209,23 +217,41 @@ def test_a_settlement_without_contract_carries_the_row_that_the_schema_demands(w
     assert contract.get("ContractID") is None
     (period,) = contract.children
     assert period["Period"] == DAY
-    assert [(i["Start"], i["ReservedPower"]) for i in period.children] == [(70, 0), (71, 0), (75, 0)]
+    assert [(i["Start"], i["Duration"], i["ReservedPower"]) for i in period.children] == [(70, 2, 0), (75, 1, 0)]
     back, losses = to_canonical(element, CALENDAR)
     assert back == message
     assert losses == ()
 
 
-def test_a_settlement_under_contract_names_it(world: ModuleType) -> None:
-    terms = world.TERMS
-    reserved = (Run(70, 7, -700),)
-    terms = replace(terms, contracts=(replace(terms.contracts[0], reserved=reserved),))
-    message = Settlement(HEAD, DAY, DAY, "EUR", (_row(contract="C1"), _row("ORD-2", "C1")))
-    element, _ = to_wire(message, "3.1.0", terms)
-    decode(encode(element))
-    (contract,) = element.all("ContractSettlement")
-    assert contract["ContractID"] == "C1"
-    (period,) = contract.children
-    assert [(i["ReservedPower"], i["OrderedPower"]) for i in period.children] == [(-700, -1000)] * 3
+def test_contracts_are_settled_day_by_day(world: ModuleType) -> None:
+    used = ContractIsp(70, -700, -600, None, -500, -500)
+    idle = tuple(ContractIsp(n, -700, available_w=0) for n in (71, 72, 75))
+    days = (ContractDay(DAY, (used, *idle)), ContractDay(DAY.replace(day=13), idle))
+    contracts = (ContractSettlement("C1", days), ContractSettlement("C2", days[1:]))
+    message = Settlement(HEAD, DAY, DAY.replace(day=30), "EUR", (_row(contract="C1"),), contracts)
+    element, losses = wire(message, world)
+    assert losses == {}
+    first, second = element.all("ContractSettlement")
+    assert (first["ContractID"], second["ContractID"]) == ("C1", "C2")
+    (before, *after) = first.children[0].children
+    names = ("ReservedPower", "RequestedPower", "AvailablePower", "OfferedPower", "OrderedPower")
+    assert [before.get(name) for name in names] == [-700, -600, None, -500, -500]
+    assert [(i["Start"], i["Duration"], i.get("AvailablePower"), i.get("OrderedPower")) for i in after] == [
+        (71, 2, 0, None),
+        (75, 1, 0, None),
+    ]
+    assert to_canonical(element, CALENDAR) == (message, ())
+    assert from_json(to_json(message)) == message
+
+
+@pytest.mark.parametrize(("start", "length", "why"), [(95, 3, r"not in 1\.\.96"), (70, 1, "settled twice")])
+def test_settled_isps_are_on_their_day_and_once(start: int, length: int, why: str) -> None:
+    element = read("FlexSettlement")
+    row, contract = element.children
+    more = replace(row.children[0], attributes={**row.children[0].attributes, "Start": start, "Duration": length})
+    odd = replace(row, children=(*row.children, more))
+    with pytest.raises(ValueError, match=why):
+        to_canonical(replace(element, children=(odd, contract)), CALENDAR)
 
 
 def test_equal_settlement_isps_are_sent_as_one_stretch(world: ModuleType) -> None:
