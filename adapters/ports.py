@@ -205,8 +205,8 @@ class Messenger(Protocol):
     def interpret(self, received: Received, history: History) -> Interpretation:
         """Decode, check against every rule, and translate. Pure: the same input gives the same answer."""
 
-    def encode(self, message: MarketMessage, recipient: Participant) -> Encoded:
-        """Translate, encode and sign for one recipient."""
+    def encode(self, message: MarketMessage, recipient: Participant, history: History) -> Encoded:
+        """Translate, encode and sign for one recipient. `history` knows what the message refers to."""
 
     async def deliver(self, recipient: Participant, body: bytes) -> Delivery:
         """Try once to hand `body` to the recipient."""

@@ -72,6 +72,11 @@ from datamodels.problems import (
     Problem,
     Severity,
 )
+from datamodels.profiles import (
+    PROFILES,
+    ProfileLimits,
+    limits_of,
+)
 from datamodels.reference import (
     AgrPortfolioQuery,
     AgrPortfolioUpdate,
@@ -129,6 +134,7 @@ from datamodels.validation import (
 )
 
 __all__ = [
+    "PROFILES",
     "Acknowledgement",
     "AgrPortfolioQuery",
     "AgrPortfolioUpdate",
@@ -184,6 +190,7 @@ __all__ = [
     "PowerEnvelope",
     "PowerProfile",
     "Problem",
+    "ProfileLimits",
     "Prognosis",
     "PrognosisKind",
     "Prosumer",
@@ -214,6 +221,7 @@ __all__ = [
     "decode",
     "dumps",
     "encode",
+    "limits_of",
     "loads",
     "settle_isp",
     "settle_order",

@@ -34,6 +34,7 @@ from datamodels import (
     Role,
     Run,
     SettlementBasis,
+    limits_of,
     validate,
 )
 from interop.settings import Settings, nearest
@@ -227,7 +228,8 @@ class PeerConfig:
         self.canonical()
 
     def canonical(self) -> Participant:
-        """Raises ValueError for a key that is none."""
+        """Raises ValueError for a key or a profile that is none."""
+        limits_of(self.profile)
         keys = parse_public_keys(" ".join(self.keys)) if self.keys else ()
         return Participant(
             self.domain,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from adapters.ports import Messenger
+from adapters.ports import History, Messenger
 from datamodels import Acknowledgement, MarketMessage, Participant, encode
 from interop.dispatcher import Plan
 from interop.effects import Alarm, Effect, Instruct, Log, Put, Remove, Send, Withdraw
@@ -33,10 +33,11 @@ def wire_kind(message: MarketMessage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """Who carries market messages, to whom, and at what wall time the first try is due."""
+    """Who carries market messages, to whom, what was said before, and at what wall time the first try is due."""
 
     messengers: Mapping[str, Messenger]
     participants: Mapping[str, Participant]
+    history: History
     wall: float
 
     def encode(self, message: MarketMessage, adapter: str | None) -> tuple[str, bytes, list[str]]:
@@ -48,7 +49,7 @@ class Carrier:
         name = adapter if adapter in self.messengers else next(iter(self.messengers), None)
         if name is None:
             raise Undeliverable(f"{wire_kind(message)} to {domain!r}: no adapter carries market messages")
-        encoded = self.messengers[name].encode(message, recipient)
+        encoded = self.messengers[name].encode(message, recipient, self.history)
         return name, encoded.body, [f"{x.field}: {x.why}" for x in encoded.losses]
 
 

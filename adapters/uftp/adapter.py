@@ -121,16 +121,16 @@ class UftpAdapter:
             verdict.kind,
         )
 
-    def encode(self, message: MarketMessage, recipient: Participant) -> Encoded:
+    def encode(self, message: MarketMessage, recipient: Participant, history: History) -> Encoded:
         """Translate, serialise and sign.
 
         Raises:
-            Rejection: UFTP, or the version that the recipient speaks, cannot say it.
+            Rejection: UFTP, the version that the recipient speaks, or its profile cannot say it.
         """
         try:
             version = self._version(message, recipient)
             element, losses = to_wire(message, version, self._ports.terms)
-            element, more = obey(element, recipient.profile)
+            element, more = obey(element, recipient.profile, history)
             body = envelope.seal(encode(element), self.config.domain, self.config.role, self._key)
         except ValueError as error:
             kind = type(message).__name__

@@ -23,12 +23,10 @@ from datamodels import (
     Problem,
     Role,
     Severity,
+    limits_of,
 )
 
-__all__ = ["LENIENT_IN", "Verdict", "check_payload"]
-
-LENIENT_IN = "lenient-in"
-"""Peer profile whose deviations from the schema are read, and logged each time as a loss."""
+__all__ = ["Verdict", "check_payload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +89,11 @@ def check_payload(
     losses: list[Loss] = []
     element, problems = validate(root)
     participant = participants.get(envelope_sender)
-    if element is None and participant is not None and participant.profile == LENIENT_IN:
+    if element is None and participant is not None and limits_of(participant.profile).reads_loosely:
         element, problems = validate(root, lenient=True)
-        losses.append(Loss("schema", str(root.tag), f"read under peer profile {LENIENT_IN}: it breaks the schema"))
+        losses.append(
+            Loss("schema", str(root.tag), f"read under peer profile {participant.profile}: it breaks the schema")
+        )
     if element is None:
         raise InvalidMessage(problems)
     if element.name == "SignedMessage":

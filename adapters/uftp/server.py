@@ -18,10 +18,9 @@ from adapters import xml
 from adapters.errors import TransportFault
 from adapters.ports import Direction, Ports, Received
 from adapters.uftp import envelope
-from adapters.uftp.check import LENIENT_IN
 from adapters.uftp.codec import Element, decode
 from adapters.uftp.config import UftpConfig
-from datamodels import Participant
+from datamodels import Participant, limits_of
 
 __all__ = ["LEGACY_PATH", "NAME", "PATH", "Accepted", "Server"]
 
@@ -124,7 +123,7 @@ class Server:
             sender, payload = self._open(sealed)
             if not self._bucket.take(peer, asyncio.get_running_loop().time()):
                 raise TransportFault(429, "uftp.rate", f"more than {self._config.rate_limit_per_s:g} messages a second")
-            element = decode(payload, self._limits, lenient=sender.profile == LENIENT_IN)
+            element = decode(payload, self._limits, lenient=limits_of(sender.profile).reads_loosely)
             if element.name == "SignedMessage":
                 raise TransportFault(400, "uftp.root", "an envelope inside an envelope is no message")
         except TransportFault as fault:

@@ -118,7 +118,7 @@ class Messenger:
         problems = (Problem("test.bad", "offer", "is bad", reason="Bad offer"),) if bad else ()
         return Interpretation(message, problems, kind=type(message).__name__)
 
-    def encode(self, message: Any, recipient: Participant) -> Encoded:
+    def encode(self, message: Any, recipient: Participant, history: History) -> Encoded:
         return Encoded(dumps(message).encode())
 
     async def deliver(self, recipient: Participant, body: bytes) -> Delivery:

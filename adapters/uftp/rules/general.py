@@ -11,7 +11,7 @@ from adapters.uftp.rules.registry import Context, Finding, known, rule
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.times import same_day, zone
 from adapters.uftp.values import duration
-from datamodels import CongestionPoint, ParticipantStatus, Role
+from datamodels import CongestionPoint, ParticipantStatus, Role, limits_of
 
 ALL = frozenset(MESSAGES) - {"SignedMessage"}
 PLACED = frozenset(("FlexReservationUpdate", "D-Prognosis", "FlexRequest", "FlexOffer", "FlexOrder"))
@@ -120,8 +120,10 @@ def _is_theirs(point: CongestionPoint, context: Context) -> bool:
     if context.own_role is Role.DSO:
         return point.dso == context.own_domain
     participant = context.participants.get(context.sender)
-    # Under GOPACS another DSO than the contract's partner may activate: the contract authorises it, not the domain.
-    return point.dso == context.sender or (participant is not None and participant.profile == "gopacs")
+    # Under profile gopacs another DSO than the contract's partner may activate: it is authorised by the contract.
+    return point.dso == context.sender or (
+        participant is not None and limits_of(participant.profile).foreign_activation
+    )
 
 
 @rule("R15", ("DSOPortfolioUpdate", "AGRPortfolioUpdate"), "Period out of bounds", "3.5 generic reasons")

@@ -86,7 +86,7 @@ class Pair:
 
     async def say(self, message: Any) -> None:
         recipient = self.known[self.other]
-        delivery = await self.adapter.deliver(recipient, self.adapter.encode(message, recipient).body)
+        delivery = await self.adapter.deliver(recipient, self.adapter.encode(message, recipient, self.history).body)
         assert delivery.status is DeliveryStatus.DELIVERED, delivery
         if not isinstance(message, Acknowledgement):
             self.history.add(Direction.OUT, message, None)

@@ -123,7 +123,7 @@ class Wire(Meter):
     def interpret(self, received: Received, history: History) -> Interpretation:
         return Interpretation(loads(received.raw))
 
-    def encode(self, message: Any, recipient: Participant) -> Encoded:
+    def encode(self, message: Any, recipient: Participant, history: History) -> Encoded:
         return Encoded(dumps(message).encode())
 
     async def deliver(self, recipient: Participant, body: bytes) -> Delivery:

@@ -100,7 +100,7 @@ class End:
     async def say(self, message: Any, to: str) -> None:
         """Encode, deliver, and remember."""
         recipient = self.known[to]
-        encoded = self.adapter.encode(message, recipient)
+        encoded = self.adapter.encode(message, recipient, self.history)
         delivery = await self.adapter.deliver(recipient, encoded.body)
         assert delivery.status is DeliveryStatus.DELIVERED, delivery
         if not isinstance(message, Acknowledgement):
@@ -276,7 +276,7 @@ async def test_versions_are_negotiated(world: ModuleType, ends: tuple[End, End])
     old = replace(dso.known[world.AGR], uftp_versions=("3.0.0",))
 
     def version(message: Any, peer: Any) -> str:
-        return str(decode(envelope.read(dso.adapter.encode(message, peer).body).payload)["Version"])
+        return str(decode(envelope.read(dso.adapter.encode(message, peer, dso.history).body).payload)["Version"])
 
     request = _request(world)
     assert version(request, dso.known[world.AGR]) == "3.1.0"
@@ -286,9 +286,9 @@ async def test_versions_are_negotiated(world: ModuleType, ends: tuple[End, End])
     future = replace(answer, head=replace(answer.head, version="9.9.9"))
     assert version(future, dso.known[world.AGR]) == "3.1.0"
     with pytest.raises(Rejection, match="speaks UFTP 2"):
-        dso.adapter.encode(request, replace(old, uftp_versions=("2.0.0",)))
+        dso.adapter.encode(request, replace(old, uftp_versions=("2.0.0",)), dso.history)
     with pytest.raises(Rejection, match="cannot be sent"):
-        dso.adapter.encode(replace(request, congestion_point="x"), old)
+        dso.adapter.encode(replace(request, congestion_point="x"), old, dso.history)
 
 
 async def test_status_tells_what_is_lacking(world: ModuleType, ends: tuple[End, End]) -> None:

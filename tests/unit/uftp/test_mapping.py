@@ -13,7 +13,6 @@ import pytest
 
 from adapters.uftp.codec import Element, decode, encode
 from adapters.uftp.mapping import to_canonical, to_wire
-from adapters.uftp.profiles import obey
 from adapters.uftp.values import duration
 from datamodels import (
     Acknowledgement,
@@ -22,7 +21,6 @@ from datamodels import (
     ContractSettlement,
     Disposition,
     FlexOffer,
-    FlexOrder,
     FlexRequest,
     Head,
     IspSeries,
@@ -374,27 +372,3 @@ def test_encode_never_emits_what_decode_refuses(world: ModuleType) -> None:
         element, _ = to_wire(odd, "3.1.0", world.TERMS)
         with pytest.raises(ValueError, match="cannot be sent"):
             encode(element)
-
-
-# --- profile ------------------------------------------------------------------------------------------------------
-
-
-def test_java_peers_get_prices_in_whole_cents(world: ModuleType) -> None:
-    order = canonical("FlexOrder")
-    assert isinstance(order, FlexOrder)
-    element, _ = to_wire(replace(order, price=Decimal("12.5")), "3.1.0", world.TERMS)
-    obeyed, losses = obey(element, "java-3.x")
-    assert b'Price="12.50"' in encode(obeyed)
-    assert losses == ()
-    assert obey(element, "strict") == (element, ())
-
-
-def test_java_peers_refuse_what_the_standard_allows(world: ModuleType) -> None:
-    def why(message: Any) -> list[str]:
-        return [loss.field for loss in obey(to_wire(message, "3.1.0", world.TERMS)[0], "java-3.x")[1]]
-
-    assert why(canonical("FlexOffer")) == ["OfferOption"]
-    assert why(canonical("FlexOrder-partial")) == ["ActivationFactor"]
-    assert why(replace(canonical("FlexOrder"), offer=None, unsolicited=True)) == ["Unsolicited"]
-    assert why(replace(canonical("FlexOrder"), price=Decimal("12.505"))) == ["Price"]
-    assert why(canonical("FlexRequest")) == []
