@@ -5,7 +5,7 @@ The server passes implementations in; tests pass small ones; an adapter publishe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from datamodels import (
     DispatchUpdate,
     FlexOrder,
     GridSignal,
+    Head,
     Loss,
     MarketMessage,
     MarketTerms,
@@ -33,6 +34,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Direction",
+    "Enclosed",
     "Encoded",
     "History",
     "Inbound",
@@ -183,6 +185,16 @@ class Encoded:
     losses: tuple[Loss, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """A ready payload as bytes to be sent, and what it says: `message` is None where the model has no word for it."""
+
+    body: bytes
+    head: Head
+    kind: str
+    message: MarketMessage | None
+
+
 class DeliveryStatus(StrEnum):
     DELIVERED = "delivered"
     TEMPORARY = "temporary"
@@ -207,6 +219,9 @@ class Messenger(Protocol):
 
     def encode(self, message: MarketMessage, recipient: Participant, history: History) -> Encoded:
         """Translate, encode and sign for one recipient. `history` knows what the message refers to."""
+
+    def enclose(self, payload: bytes) -> Enclosed:
+        """Sign a payload that somebody else wrote, byte for byte as it stands (Rejection: it is no message)."""
 
     async def deliver(self, recipient: Participant, body: bytes) -> Delivery:
         """Try once to hand `body` to the recipient."""
@@ -270,3 +285,6 @@ class Ports:
     terms: MarketTerms
     participants: Mapping[str, Participant]
     resources: Mapping[str, Resource]
+    learn: Callable[[Participant], Awaitable[Participant]] | None = None
+    """Hand in what a directory says of a participant; returns it as it is known from now on: where an operator has
+    said something of it, that stays. Durable when it returns, and seen in `participants`."""

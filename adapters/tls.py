@@ -38,12 +38,15 @@ def server_context(
 
 
 def client_context(
-    ca: Path, certificate: Path | None = None, key: Path | None = None, profile: TlsProfile = TlsProfile.MODERN
+    ca: Path | None, certificate: Path | None = None, key: Path | None = None, profile: TlsProfile = TlsProfile.MODERN
 ) -> ssl.SSLContext:
-    """A client's context that trusts `ca` only (OSError or ssl.SSLError as above)."""
+    """A client's context that trusts `ca` only, or whom the system trusts (OSError or ssl.SSLError as above)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context, profile)
-    context.load_verify_locations(ca)
+    if ca is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(ca)
     if certificate is not None:
         context.load_cert_chain(certificate, key, password=_no_password)
     return context

@@ -40,7 +40,10 @@ class Role(StrEnum):
 
 
 class ParticipantStatus(StrEnum):
+    """ACTIVE: listed by an operator. DISCOVERED: nobody listed it, a directory vouches for it. BARRED: refused."""
+
     ACTIVE = "active"
+    DISCOVERED = "discovered"
     BARRED = "barred"
 
 
@@ -52,12 +55,16 @@ class ParticipantKey:
     not_before: datetime | None = None
     not_after: datetime | None = None
 
+    def is_valid(self, now: datetime) -> bool:
+        return (self.not_before is None or self.not_before <= now) and (self.not_after is None or now <= self.not_after)
+
 
 @dataclass(frozen=True, slots=True)
 class Participant:
     """A counterpart: its domain and role, where it listens, its keys, and how much leniency it is granted.
 
-    `profile` names a peer profile ("strict" bends no rule). Two keys at once cover a key rotation.
+    `profile` names a peer profile ("strict" bends no rule). Two keys at once cover a key rotation. What a directory
+    says holds for a time only: keys have their `not_after`, the endpoint has `endpoint_until` (None is unbounded).
     """
 
     domain: str
@@ -67,6 +74,7 @@ class Participant:
     uftp_versions: tuple[str, ...] = ("3.1.0", "3.0.0")
     profile: str = "strict"
     status: ParticipantStatus = ParticipantStatus.ACTIVE
+    endpoint_until: datetime | None = None
 
 
 class RedispatchBy(StrEnum):

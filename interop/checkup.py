@@ -157,9 +157,11 @@ def _bindable(where: str, host: str, port: int) -> Check:
 
 
 def _keys(config: Config) -> Iterator[Check]:
-    for where, path in _files(config.adapters, "adapters", "key_file"):
+    for where, path in _files(config.adapters, "adapters", ("key_file", "secret_file", "tls_key")):
         if not path.exists():
-            yield Check(where, "error", f"{path} does not exist", "restore it, or gridparley init makes a new one")
+            yield Check(
+                where, "error", f"{path} does not exist", "restore it; gridparley uftp keys new makes a new signing key"
+            )
             continue
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
@@ -174,10 +176,13 @@ def _keys(config: Config) -> Iterator[Check]:
         yield _ok(where, str(path))
 
 
-def _files(options: Mapping[str, Any], where: str, ending: str) -> Iterator[tuple[str, Path]]:
+def _files(options: Mapping[str, Any], where: str, ending: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     for key, value in options.items():
         if isinstance(value, Mapping):
             yield from _files(value, f"{where}.{key}", ending)
+        elif isinstance(value, list):
+            tables = {str(number): table for number, table in enumerate(value, 1) if isinstance(table, Mapping)}
+            yield from _files(tables, f"{where}.{key}", ending)
         elif isinstance(value, str) and value and key.endswith(ending):
             yield f"{where}.{key}", Path(value)
 
@@ -206,8 +211,11 @@ def _peers(config: Config) -> Iterator[Check]:
         reader.close()
     if not peers:
         yield Check("peers", "warning", "nobody may speak with us yet", "gridparley peer add, or [[peers]]")
+    provider = config.adapters.get("uftp", {}).get("discovery", {}).get("provider", "static")
     for domain, peer in peers.items():
-        if not peer.keys:
+        if provider != "static" and not (peer.keys and peer.endpoint):
+            yield _ok(f"peer {domain}", f"what is not listed is looked up ({provider}), {peer.status}")
+        elif not peer.keys:
             hint = f"gridparley peer add … {domain} --key cs1.…"
             yield Check(f"peer {domain}", "warning", "no key: nothing it signs can be verified", hint)
         elif not peer.endpoint:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, time, timedelta
@@ -17,11 +18,13 @@ from typing import Any
 
 from adapters.uftp.keys import parse_public_keys
 from datamodels import (
+    Acknowledgement,
     BaselineMethod,
     Binding,
     CongestionPoint,
     Contract,
     MarketCalendar,
+    MarketMessage,
     MarketTerms,
     Participant,
     ParticipantKey,
@@ -42,6 +45,8 @@ from interop.settings import Settings, nearest
 __all__ = ["Config", "ConfigError", "PeerConfig", "load_config", "parse_config"]
 
 _PREFIX = "GRIDPARLEY_"
+_SPOKEN = tuple(cls.__name__ for cls in typing.get_args(MarketMessage) if cls is not Acknowledgement)
+_KINDS = (*_SPOKEN, *(f"{kind}Response" for kind in _SPOKEN))
 _PATHS = ("_file", "_dir", "tls_certificate", "tls_key", "tls_ca", "tls_client_ca")
 
 
@@ -58,7 +63,8 @@ class ServerConfig:
     """`http_listen` serves operators. Without an `api_token`, only loopback clients may change anything.
 
     `outbox_first_s`, `outbox_longest_s` and `outbox_give_up_s` are wall time: first and longest pause between two
-    tries, and the age at which a message becomes a dead letter.
+    tries, and the age at which a message becomes a dead letter; `outbox_give_up_by_kind` sets other ages for single
+    kinds of message (`FlexOffer = 7200`, `FlexRequestResponse = 14400`).
     """
 
     data_dir: Path = Path("data")
@@ -69,6 +75,7 @@ class ServerConfig:
     outbox_first_s: float = 0.5
     outbox_longest_s: float = 300.0
     outbox_give_up_s: float = 4000.0
+    outbox_give_up_by_kind: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         host, _, port = self.http_listen.rpartition(":")
@@ -78,6 +85,11 @@ class ServerConfig:
             raise ValueError(f"log_level {self.log_level!r} is none of debug, info, warning, error")
         if not 0 < self.outbox_first_s <= self.outbox_longest_s <= self.outbox_give_up_s:
             raise ValueError("outbox_first_s <= outbox_longest_s <= outbox_give_up_s must hold, all above 0")
+        for kind, age in self.outbox_give_up_by_kind.items():
+            if kind not in _KINDS:
+                raise ValueError(f"outbox_give_up_by_kind: {kind!r} is no kind of message; {nearest(kind, _KINDS)}")
+            if age <= 0:
+                raise ValueError(f"outbox_give_up_by_kind: {kind} must be above 0")
         if self.api_token and len(self.api_token) < 16:
             raise ValueError("api_token is shorter than 16 characters: openssl rand -hex 32 makes a good one")
 
@@ -187,6 +199,7 @@ class MarketConfig:
     baseline_references: tuple[str, ...] = ()
     congestion_points: tuple[CongestionPointConfig, ...] = ()
     contracts: tuple[ContractConfig, ...] = ()
+    baseline_method: BaselineMethod = BaselineMethod.D_PROGNOSIS
     day_ahead_gate: str = "12:00"
     intraday_lead_minutes: int = 60
 
@@ -207,6 +220,7 @@ class MarketConfig:
             self.calendar(),
             tuple(point.canonical() for point in self.congestion_points),
             tuple(contract.canonical(self.currency) for contract in self.contracts),
+            baseline_method=self.baseline_method,
             settlement_basis=self.settlement_basis,
             penalty_eur_per_kwh=self.penalty_eur_per_kwh,
             baseline_references=self.baseline_references,

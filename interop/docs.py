@@ -20,7 +20,9 @@ import click
 
 import adapters.modbus.config
 import adapters.openadr2.config
+import adapters.uftp.access
 import adapters.uftp.config
+import adapters.uftp.discovery
 from interop import config, maturity, plugins
 from interop.aggregator.desk import AggregatorOptions
 from interop.aggregator.planner import Planner
@@ -47,6 +49,8 @@ _SECTIONS: tuple[tuple[str, type[Any]], ...] = (
 )
 _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[adapters.uftp]", adapters.uftp.config.UftpConfig),
+    ("[adapters.uftp.discovery]", adapters.uftp.discovery.DiscoveryConfig),
+    ("[[adapters.uftp.access]]", adapters.uftp.access.Access),
     ("[adapters.openadr2]", adapters.openadr2.config.Config),
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
     ("[adapters.modbus]", adapters.modbus.config.Settings),

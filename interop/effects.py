@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from adapters.ports import Enclosed
 from datamodels import Dispatch, MarketMessage
 
-__all__ = ["Alarm", "Effect", "Instruct", "Log", "Put", "Remove", "Send", "Withdraw"]
+__all__ = ["Alarm", "Effect", "Forward", "Instruct", "Log", "Put", "Remove", "Send", "Withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,22 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Put a message into the outbox. Its id is fixed in its head; sending the same id again has no effect."""
+    """Put a message into the outbox. Its id is fixed in its head; sending the same id again has no effect.
+
+    From `until` (market time) on it would mean nothing: undelivered by then, it goes back to its owner.
+    """
 
     message: MarketMessage
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Put a message that somebody else composed into the outbox, as it stands."""
+
+    adapter: str
+    recipient: str
+    enclosed: Enclosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +83,4 @@ class Alarm:
     message: str
 
 
-Effect: TypeAlias = Put | Remove | Send | Instruct | Withdraw | Log | Alarm
+Effect: TypeAlias = Put | Remove | Send | Forward | Instruct | Withdraw | Log | Alarm

@@ -297,7 +297,7 @@ class Hub:
     # --- committing ------------------------------------------------------------------------------------------------
 
     def _begin(self, cause: tuple[int, str] | None, changed: dict[str, Record]) -> Step:
-        carrier = Carrier(self._messengers, self._participants, self.desk.history, self._wall())
+        carrier = Carrier(self._messengers, self._participants, self.desk.history, self._wall(), self._clock.to_wall)
         return Step(carrier, self.dispatcher.plan(changed), self._clock.now(), cause)
 
     def _let_out(self, step: Step, committed: Committed) -> None:

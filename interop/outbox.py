@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from adapters.ports import Delivery, DeliveryStatus, Messenger
@@ -27,12 +27,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """First pause, longest pause, and the age at which a message is given up (wall seconds)."""
+    """First pause, longest pause, and the age at which a message is given up (wall seconds).
+
+    `give_up_by_kind` holds other ages for single kinds of message, as the outbox names them.
+    """
 
     first_s: float = 0.5
     longest_s: float = 300.0
     give_up_s: float = 4000.0
+    give_up_by_kind: Mapping[str, float] = field(default_factory=dict)
     at_once: int = 32
+
+    def lasts_s(self, kind: str) -> float:
+        """How long a message of a kind is tried."""
+        return self.give_up_by_kind.get(kind, self.give_up_s)
 
     def pause(self, attempts: int) -> float:
         """Seconds to wait after the given number of failed tries."""
@@ -50,10 +58,13 @@ def judge(row: OutboxRow, delivery: Delivery, wall: float, policy: RetryPolicy, 
         return replace(mark, state=OutboxState.DELIVERED)
     if delivery.status is DeliveryStatus.PERMANENT:
         return replace(mark, state=OutboxState.DEAD)
+    if row.until_wall is not None and wall >= row.until_wall:
+        return replace(mark, state=OutboxState.DEAD, reason=f"expired after {mark.attempts} tries: {mark.reason}")
     pause = max(policy.pause(mark.attempts) * (1 - jitter / 5), delivery.retry_after_s or 0.0)
-    if wall - first >= policy.give_up_s:
+    if wall - first >= policy.lasts_s(row.kind):
         return replace(mark, state=OutboxState.DEAD, reason=f"given up after {mark.attempts} tries: {mark.reason}")
-    return replace(mark, next_wall=wall + min(pause, policy.longest_s))
+    next_wall = wall + min(pause, policy.longest_s)
+    return replace(mark, next_wall=next_wall if row.until_wall is None else min(next_wall, row.until_wall))
 
 
 def _reason(delivery: Delivery) -> str:
@@ -181,7 +192,9 @@ class Relay:
 
     async def _try(self, row: OutboxRow) -> None:
         recipient, messenger = self._participants.get(row.peer), self._messengers.get(row.adapter)
-        if recipient is None or messenger is None:
+        if row.until_wall is not None and self._wall() >= row.until_wall:
+            delivery = Delivery(DeliveryStatus.TEMPORARY, detail="its time had passed before it could be sent")
+        elif recipient is None or messenger is None:
             missing = f"no participant {row.peer}" if recipient is None else f"no adapter {row.adapter}"
             delivery = Delivery(DeliveryStatus.PERMANENT, detail=missing)
         else:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from adapters.clock import Clock, FileClock, SystemClock
@@ -82,13 +82,8 @@ class Server:
             raise
 
     async def _start(self) -> None:
+        await self._rest()
         config, opened = self.config, self._opened
-        self.store = await Store.open(config.server.data_dir, self.metrics.group.observe)
-        opened.push_async_callback(self.store.close)
-        self.peers = Peers((p.canonical() for p in config.peers), self.store, self.feed, self.clock.now)
-        await self.peers.load()
-        await self._assemble()
-        await self.hub.load()
         started: list[Adapter] = []
         opened.push_async_callback(_stop_all, started)
         for adapter in self.adapters.values():
@@ -106,6 +101,28 @@ class Server:
         opened.callback(lag.cancel)
         log.info("ready: operators at http://%s, adapters %s", self.http_address, ", ".join(self.adapters) or "none")
 
+    @contextlib.asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[Server]:
+        """The store, the peers and the desk with all that is durable, but nothing that listens, sends or decides.
+
+        Raises as `start`.
+        """
+        try:
+            await self._rest()
+            self._opened.push_async_callback(self.hub.stop)
+            yield self
+        finally:
+            await self._opened.aclose()
+
+    async def _rest(self) -> None:
+        config, opened = self.config, self._opened
+        self.store = await Store.open(config.server.data_dir, self.metrics.group.observe)
+        opened.push_async_callback(self.store.close)
+        self.peers = Peers((p.canonical() for p in config.peers), self.store, self.feed, self.clock.now)
+        await self.peers.load()
+        await self._assemble()
+        await self.hub.load()
+
     async def stop(self) -> None:
         """Stop deciding, handle what is durable, flush the outbox, close; at most ten seconds."""
         await self._opened.aclose()
@@ -113,7 +130,9 @@ class Server:
     async def _assemble(self) -> None:
         """Build hub, adapters and desk around the same live mappings."""
         server, messengers, actuators = self.config.server, dict[str, Messenger](), dict[str, Actuator]()
-        policy = RetryPolicy(server.outbox_first_s, server.outbox_longest_s, server.outbox_give_up_s)
+        policy = RetryPolicy(
+            server.outbox_first_s, server.outbox_longest_s, server.outbox_give_up_s, server.outbox_give_up_by_kind
+        )
         self.hub = Hub(
             self.store,
             self.clock,
@@ -135,6 +154,7 @@ class Server:
                 terms=self.terms,
                 participants=self.peers,
                 resources=self.resources,
+                learn=self.peers.learn,
             )
             adapter: Adapter = _build(plugins.ADAPTERS, name, options, ports)
             self.adapters[name] = adapter

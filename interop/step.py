@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from adapters.ports import History, Messenger
-from datamodels import Acknowledgement, MarketMessage, Participant, encode
+from datamodels import Acknowledgement, Head, MarketMessage, Participant, encode
 from interop.dispatcher import Plan
-from interop.effects import Alarm, Effect, Instruct, Log, Put, Remove, Send, Withdraw
+from interop.effects import Alarm, Effect, Forward, Instruct, Log, Put, Remove, Send, Withdraw
 from interop.store import Answer, Batch, Document, Event, InboxMark, OutboxEntry, OutboxMark
 
 __all__ = ["MARKET", "Step", "Undeliverable", "wire_kind"]
@@ -39,6 +39,7 @@ class Carrier:
     participants: Mapping[str, Participant]
     history: History
     wall: float
+    to_wall: Callable[[datetime], datetime]
 
     def encode(self, message: MarketMessage, adapter: str | None) -> tuple[str, bytes, list[str]]:
         """The adapter that sends it, its bytes, and what they could not carry."""
@@ -86,8 +87,12 @@ class Step:
                     self._documents[kind, key] = Document(MARKET, kind, key, encode(value))
                 case Remove(kind, key):
                     self._documents[kind, key] = Document(MARKET, kind, key, None)
-                case Send(message):
-                    self._send(message)
+                case Send(message, until):
+                    self._send(message, until)
+                case Forward(adapter, recipient, enclosed):
+                    said = enclosed.message
+                    kind = enclosed.kind if said is None else wire_kind(said)
+                    self._queue(adapter, recipient, enclosed.head, kind, said, enclosed.body)
                 case Instruct(dispatch):
                     self.plan.instruct(dispatch, self.now)
                 case Withdraw(dispatch):
@@ -111,41 +116,54 @@ class Step:
             events=(*self._events, *self.plan.events),
         )
 
-    def _send(self, message: MarketMessage) -> None:
-        head = message.head
+    def _send(self, message: MarketMessage, until: datetime | None) -> None:
         adapter, body, losses = self._carrier.encode(message, self._cause[1] if self._cause else None)
-        answer = isinstance(message, Acknowledgement)
+        self._queue(adapter, message.head.recipient, message.head, wire_kind(message), message, body, losses, until)
+
+    def _queue(
+        self,
+        adapter: str,
+        recipient: str,
+        head: Head,
+        kind: str,
+        message: MarketMessage | None,
+        body: bytes,
+        losses: Sequence[str] = (),
+        until: datetime | None = None,
+    ) -> None:
+        answer = message if isinstance(message, Acknowledgement) else None
         described: dict[str, Any] = {
             "direction": "out",
             "adapter": adapter,
-            "peer": head.recipient,
-            "kind": wire_kind(message),
+            "peer": recipient,
+            "kind": kind,
             "message_id": head.message_id,
             "conversation_id": head.conversation_id,
             "at": self.now.isoformat(),
             "signature": SIGNATURES.get(adapter, ""),
         }
-        if isinstance(message, Acknowledgement):
+        if answer is not None:
             described |= {
-                "accepted": message.accepted,
-                "reasons": list(message.reasons),
-                "refers_to": message.refers_to,
+                "accepted": answer.accepted,
+                "reasons": list(answer.reasons),
+                "refers_to": answer.refers_to,
             }
-        logged = described | ({"losses": losses} if losses else {})
+        logged = described | ({"losses": list(losses)} if losses else {})
         self.messages[head.message_id] = described
         self._outbox.append(
             OutboxEntry(
                 adapter,
-                head.recipient,
+                recipient,
                 head.message_id,
                 head.conversation_id,
-                wire_kind(message),
+                kind,
                 body,
                 self.now,
                 self._carrier.wall,
-                encode(message),
-                message.refers_to if isinstance(message, Acknowledgement) else None,
+                None if message is None else encode(message),
+                None if answer is None else answer.refers_to,
                 self._cause[0] if self._cause and answer else None,
                 Event("message.out", self.now, logged),
+                None if until is None else self._carrier.to_wall(until).timestamp(),
             )
         )

@@ -8,30 +8,33 @@ import re
 import uuid
 
 from adapters import xml
-from adapters.errors import Rejection
+from adapters.errors import Rejection, TransportFault
 from adapters.ports import (
     AdapterStatus,
     Delivery,
     DeliveryStatus,
     Direction,
+    Enclosed,
     Encoded,
     History,
     Interpretation,
     Ports,
     Received,
 )
-from adapters.tls import client_context, server_context
+from adapters.tls import server_context
 from adapters.uftp import envelope
+from adapters.uftp.access import Access, Credentials
 from adapters.uftp.check import check_payload
 from adapters.uftp.client import Client
-from adapters.uftp.codec import Element, encode
+from adapters.uftp.codec import Element, InvalidMessage, decode, encode
 from adapters.uftp.config import UftpConfig
-from adapters.uftp.keys import load_key_file
-from adapters.uftp.mapping import to_wire
+from adapters.uftp.discovery import DirectoryError, Provider, Resolver, Unlisted, make_directory
+from adapters.uftp.keyfile import KeyFile
+from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.profiles import obey
-from adapters.uftp.schema import MESSAGES
+from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.server import NAME, Accepted, Server
-from datamodels import Acknowledgement, MarketMessage, Participant, ParticipantStatus, Problem
+from datamodels import Acknowledgement, Head, MarketMessage, Participant, ParticipantStatus, Problem
 
 __all__ = ["UftpAdapter"]
 
@@ -47,22 +50,38 @@ class UftpAdapter:
     name = NAME
 
     def __init__(self, config: UftpConfig, ports: Ports) -> None:
-        """Read the signing key (OSError or ValueError where there is none)."""
+        """Read keys, certificates and secrets.
+
+        Raises:
+            OSError, ValueError: one of them is missing or does not hold what it should.
+        """
         self.config = config
         self._ports = ports
-        self._key = load_key_file(config.signing_key_file)
+        self._keys = KeyFile(config.signing_key_file)
         tls = None
         if config.tls_certificate and config.tls_key:
             tls = server_context(config.tls_certificate, config.tls_key, config.tls_client_ca)
-        self._server = Server(config, ports, tls, self._accepted)
-        self._client = Client(client_context(config.tls_ca) if config.tls_ca else None)
+        discovers = config.discovery.provider is not Provider.STATIC
+        if discovers and ports.learn is None:
+            raise ValueError("discovery needs somebody who keeps what is found: Ports.learn is missing")
+        clock = ports.clock
+        self._resolver = Resolver(
+            config.discovery,
+            make_directory(config.discovery, ports.participants, lambda: clock.to_wall(clock.now())),
+            ports.participants,
+            ports.learn if discovers else None,
+            clock,
+        )
+        self._discovers = discovers
+        self._server = Server(config, ports, tls, self._resolver, self._accepted)
+        self._client = _client(config)
         self._limits = xml.Limits(size=config.max_body_bytes)
         self._answers: set[asyncio.Task[None]] = set()
 
     @property
     def public_key(self) -> bytes:
-        """Own public signing key, 32 bytes."""
-        return self._key.public
+        """The public key that opens what we sign now, 32 bytes."""
+        return self._keys.signing(self._ports.clock.now()).public
 
     # --- Adapter ---
 
@@ -79,6 +98,7 @@ class UftpAdapter:
         for task in self._answers:
             task.cancel()
         await asyncio.gather(*self._answers, return_exceptions=True)
+        await self._resolver.close()
         await self._client.stop()
 
     def status(self) -> AdapterStatus:
@@ -87,7 +107,8 @@ class UftpAdapter:
         problems: list[Problem] = []
         for domain, peer in self._ports.participants.items():
             lacks = [what for what, there in (("endpoint", peer.endpoint), ("key", peer.keys)) if not there]
-            peers[domain] = f"lacks {' and '.join(lacks)}" if lacks else str(peer.status)
+            state = f"its {' and '.join(lacks)} are looked up" if self._discovers else f"lacks {' and '.join(lacks)}"
+            peers[domain] = state if lacks else str(peer.status)
         if not listening:
             hint = f"is another program using {self.config.listen}?"
             problems.append(Problem("uftp.listen", self.config.listen, "not listening", hint=hint))
@@ -131,22 +152,53 @@ class UftpAdapter:
             version = self._version(message, recipient)
             element, losses = to_wire(message, version, self._ports.terms)
             element, more = obey(element, recipient.profile, history)
-            body = envelope.seal(encode(element), self.config.domain, self.config.role, self._key)
+            body = self._seal(encode(element))
         except ValueError as error:
             kind = type(message).__name__
             hint = "change the message, or the recipient's uftp_versions"
             raise Rejection([Problem("uftp.encode", kind, str(error), hint=hint)]) from error
         return Encoded(body, losses + more)
 
+    def enclose(self, payload: bytes) -> Enclosed:
+        try:
+            element = decode(payload, self._limits)
+            if element.name == "SignedMessage":
+                raise TransportFault(400, "uftp.root", "a payload is wanted, without its envelope")
+            message, _ = to_canonical(element, self._ports.terms.calendar)
+        except InvalidMessage as error:
+            raise Rejection(error.problems) from error
+        except TransportFault as error:
+            raise Rejection([Problem(error.rule, "payload", error.message)]) from error
+        except (ValueError, OverflowError) as error:
+            raise Rejection([Problem("uftp.mapping", "payload", str(error))]) from error
+        head = Head(
+            element["SenderDomain"],
+            element["RecipientDomain"],
+            element["MessageID"],
+            element["ConversationID"],
+            self._ports.clock.now(),
+            element["Version"],
+        )
+        return Enclosed(self._seal(payload), head, CANONICAL.get(element.name, element.name), message)
+
     async def deliver(self, recipient: Participant, body: bytes) -> Delivery:
         """Post once to where the recipient listens now."""
-        current = self._ports.participants.get(recipient.domain, recipient)
-        delivery = await self._client.post(current.endpoint, body)
+        try:
+            current = await self._resolver.recipient(recipient)
+        except Unlisted as error:
+            return Delivery(DeliveryStatus.PERMANENT, 0, str(error))
+        except DirectoryError as error:
+            return Delivery(DeliveryStatus.TEMPORARY, 0, str(error))
+        delivery = await self._client.post(current.endpoint, body, recipient.domain)
         note = f"{delivery.code} {delivery.status}"
         self._ports.trace(NAME, recipient.domain, Direction.OUT, _kind(body), body, note)
         return delivery
 
     # --- inside ---
+
+    def _seal(self, payload: bytes) -> bytes:
+        key = self._keys.signing(self._ports.clock.now())
+        return envelope.seal(payload, self.config.domain, self.config.role, key)
 
     def _version(self, message: MarketMessage, recipient: Participant) -> str:
         """An answer goes out in the version of the request; else the newest that both sides speak."""
@@ -187,13 +239,23 @@ class UftpAdapter:
             "ConversationID": asked["ConversationID"],
         }
         answer = encode(Element(MESSAGES["TestMessage"].response, attributes))
-        body = envelope.seal(answer, self.config.domain, self.config.role, self._key)
+        body = self._seal(answer)
         for pause in _TEST_TRIES_S:
             await asyncio.sleep(pause)
             delivery = await self.deliver(accepted.sender, body)
             if delivery.status is not DeliveryStatus.TEMPORARY:
                 return
         log.warning("no TestMessageResponse could be delivered to %s", accepted.sender.domain)
+
+
+def _client(config: UftpConfig) -> Client:
+    shared = (config.tls_ca, config.client_tls_certificate, config.client_tls_key)
+    return Client(
+        {access.domain: Credentials.load(access, *shared) for access in config.access},
+        Credentials.load(Access(""), *shared),
+        config.connect_timeout_s,
+        config.read_timeout_s,
+    )
 
 
 def _kind(body: bytes) -> str:

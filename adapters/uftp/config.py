@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from adapters.uftp import settings
+from adapters.uftp.access import ACCESS, Access
+from adapters.uftp.discovery import DISCOVERY, DiscoveryConfig
 from adapters.uftp.schema import VERSIONS
-from adapters.uftp.values import TYPES
 from datamodels import Role
 
 __all__ = ["UftpConfig"]
@@ -22,7 +24,7 @@ class UftpConfig:
     Args:
         domain: own Internet domain, lower case.
         role: AGR, DSO or CRO.
-        signing_key_file: see `keys.load_key_file`.
+        signing_key_file: our signing key, or several during a rotation; `gridparley uftp keys` makes and rotates it.
         listen: "host:port"; port 0 takes a free one.
         versions: wire versions to speak.
         legacy_path: also serve /USEF/2019/SignedMessage.
@@ -30,6 +32,10 @@ class UftpConfig:
         max_body_bytes: largest envelope that is read.
         tls_certificate, tls_key: serve HTTPS; with tls_client_ca clients must show a certificate of that authority.
         tls_ca: the authority that peers' servers are trusted by, instead of the system's.
+        client_tls_certificate, client_tls_key: what we show to peers' servers that want a client certificate.
+        connect_timeout_s, read_timeout_s: how long a connection to a peer may take, and a silence on it.
+        discovery: how peers are found.
+        access: what single peers want of whoever calls them.
     """
 
     domain: str
@@ -44,6 +50,25 @@ class UftpConfig:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     tls_ca: Path | None = None
+    client_tls_certificate: Path | None = None
+    client_tls_key: Path | None = None
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    access: tuple[Access, ...] = ()
+
+    def __post_init__(self) -> None:
+        complaints = [
+            f"{one} and uftp.{other} go together; one is missing"
+            for one, other in (("tls_certificate", "tls_key"), ("client_tls_certificate", "client_tls_key"))
+            if (getattr(self, one) is None) != (getattr(self, other) is None)
+        ]
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            complaints.append("tls_client_ca needs uftp.tls_certificate and uftp.tls_key")
+        domains = [access.domain for access in self.access]
+        complaints += [f"access lists {d} more than once" for d in sorted(set(domains)) if domains.count(d) > 1]
+        if complaints:
+            raise ValueError("\n".join(complaints))
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> UftpConfig:
@@ -52,43 +77,12 @@ class UftpConfig:
         Raises:
             ValueError: all that is wrong with it, one complaint a line.
         """
-        complaints: list[str] = []
-        values: dict[str, Any] = {}
-        for key, value in config.items():
-            reader = _READERS.get(key)
-            if reader is None:
-                near = difflib.get_close_matches(key, _READERS, 1)
-                complaints.append(f"uftp.{key} is not known" + (f"; did you mean {near[0]}?" if near else ""))
-                continue
-            try:
-                values[key] = reader(value)
-            except ValueError as error:
-                complaints.append(f"uftp.{key} {error}")
-        complaints.extend(
-            f"uftp.{f.name} is missing" for f in fields(cls) if f.default is MISSING and f.name not in config
-        )
-        if ("tls_certificate" in config) != ("tls_key" in config):
-            complaints.append("uftp.tls_certificate and uftp.tls_key go together; one is missing")
-        if "tls_client_ca" in config and "tls_certificate" not in config:
-            complaints.append("uftp.tls_client_ca needs uftp.tls_certificate and uftp.tls_key")
-        if complaints:
-            raise ValueError("\n".join(complaints))
-        return cls(**values)
+        return settings.read(cls, config, _READERS, "uftp")
 
     @property
     def address(self) -> tuple[str, int]:
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"must be a text, not {value!r}")
-    return value
-
-
-def _domain(value: Any) -> str:
-    return str(TYPES["domain"].read(_text(value)))
 
 
 def _role(value: Any) -> Role:
@@ -98,7 +92,7 @@ def _role(value: Any) -> Role:
 
 
 def _listen(value: Any) -> str:
-    host, separator, port = _text(value).rpartition(":")
+    host, separator, port = settings.text(value).rpartition(":")
     if not separator or not host or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"must be host:port, not {value!r}")
     return str(value)
@@ -110,41 +104,29 @@ def _versions(value: Any) -> tuple[str, ...]:
     return tuple(v for v in VERSIONS if v in value)
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
-    return value
-
-
-def _rate(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError(f"must be a number of messages a second (0: no limit), not {value!r}")
-    return float(value)
-
-
 def _size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value <= 64 * 1024 * 1024:
         raise ValueError(f"must be a number of bytes from 1 KiB to 64 MiB, not {value!r}")
     return value
 
 
-def _path(value: Any) -> Path:
-    if not isinstance(value, Path):
-        value = Path(_text(value))
-    return Path(value)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "domain": _domain,
+_READERS: Mapping[str, settings.Reader] = {
+    "domain": settings.domain,
     "role": _role,
-    "signing_key_file": _path,
+    "signing_key_file": settings.path,
     "listen": _listen,
     "versions": _versions,
-    "legacy_path": _flag,
-    "rate_limit_per_s": _rate,
+    "legacy_path": settings.flag,
+    "rate_limit_per_s": settings.number(0, 1e9, "messages a second (0: no limit)"),
     "max_body_bytes": _size,
-    "tls_certificate": _path,
-    "tls_key": _path,
-    "tls_client_ca": _path,
-    "tls_ca": _path,
+    "tls_certificate": settings.path,
+    "tls_key": settings.path,
+    "tls_client_ca": settings.path,
+    "tls_ca": settings.path,
+    "client_tls_certificate": settings.path,
+    "client_tls_key": settings.path,
+    "connect_timeout_s": settings.number(0.05, 600, "a number of seconds"),
+    "read_timeout_s": settings.number(0.05, 600, "a number of seconds"),
+    "discovery": partial(settings.read, DiscoveryConfig, readers=DISCOVERY, where="uftp.discovery"),
+    "access": settings.tables(Access, ACCESS, "uftp.access"),
 }

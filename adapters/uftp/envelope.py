@@ -76,7 +76,7 @@ def verify(body: bytes, keys: Iterable[ParticipantKey], now: datetime) -> bytes:
         TransportFault: 401, none does.
     """
     for key in keys:
-        if (key.not_before is not None and now < key.not_before) or (key.not_after is not None and now > key.not_after):
+        if not key.is_valid(now):
             continue
         try:
             return bindings.crypto_sign_open(body, key.public_key)

@@ -18,8 +18,10 @@ from adapters import xml
 from adapters.errors import TransportFault
 from adapters.ports import Direction, Ports, Received
 from adapters.uftp import envelope
+from adapters.uftp.bucket import Bucket
 from adapters.uftp.codec import Element, decode
 from adapters.uftp.config import UftpConfig
+from adapters.uftp.discovery import Resolver
 from datamodels import Participant, limits_of
 
 __all__ = ["LEGACY_PATH", "NAME", "PATH", "Accepted", "Server"]
@@ -33,7 +35,6 @@ _BODY_S = 10.0
 _BODY_BYTES_PER_S = 100_000
 _SHUTDOWN_S = 5.0
 _LINGER_S = 1.0  # how long a refused body may still trickle in before the connection is cut
-_BURST_S = 2.0
 _MEDIA = ("text/xml", "application/xml")
 
 log = logging.getLogger(__name__)
@@ -47,24 +48,6 @@ class Accepted(NamedTuple):
     raw: bytes
 
 
-class _Bucket:
-    """A token bucket a peer: `rate` messages a second, `rate` times two at once."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._levels: dict[str, tuple[float, float]] = {}
-
-    def take(self, peer: str, now: float) -> bool:
-        if not self._rate:
-            return True
-        most = max(self._rate * _BURST_S, 1.0)
-        level, at = self._levels.get(peer, (most, now))
-        level = min(level + (now - at) * self._rate, most)
-        granted = level >= 1.0
-        self._levels[peer] = (level - 1.0 if granted else level, now)
-        return granted
-
-
 class Server:
     """Listens for envelopes. `on_accepted` is told of each message after it became durable, before 200 leaves."""
 
@@ -73,13 +56,15 @@ class Server:
         config: UftpConfig,
         ports: Ports,
         tls: ssl.SSLContext | None,
+        resolver: Resolver,
         on_accepted: Callable[[Accepted], Awaitable[None]],
     ) -> None:
         self._config = config
         self._ports = ports
         self._tls = tls
+        self._resolver = resolver
         self._on_accepted = on_accepted
-        self._bucket = _Bucket(config.rate_limit_per_s)
+        self._bucket = Bucket(config.rate_limit_per_s)
         self._limits = xml.Limits(size=config.max_body_bytes)
         self._runner: web.AppRunner | None = None
         self.listening: tuple[str, ...] = ()
@@ -120,7 +105,7 @@ class Server:
             raw = await self._read(request)
             sealed = envelope.read(raw, self._limits)
             peer = sealed.sender_domain
-            sender, payload = self._open(sealed)
+            sender, payload = await self._resolver.open(sealed)
             if not self._bucket.take(peer, asyncio.get_running_loop().time()):
                 raise TransportFault(429, "uftp.rate", f"more than {self._config.rate_limit_per_s:g} messages a second")
             element = decode(payload, self._limits, lenient=limits_of(sender.profile).reads_loosely)
@@ -155,12 +140,6 @@ class Server:
             raise TransportFault(408, "uftp.slow", "the body did not arrive in time") from None
         except OSError:
             raise TransportFault(400, "uftp.aborted", "the sender left before the body was complete") from None
-
-    def _open(self, sealed: envelope.Envelope) -> tuple[Participant, bytes]:
-        sender = self._ports.participants.get(sealed.sender_domain)
-        if sender is None or sender.role is not sealed.sender_role or not sender.keys:
-            raise TransportFault(419, "uftp.sender", f"no key is known for this domain as {sealed.sender_role}")
-        return sender, envelope.verify(sealed.body, sender.keys, self._ports.clock.now())
 
     def _refuse(self, fault: TransportFault, peer: str, raw: bytes) -> web.Response:
         self._ports.inbound.refused(NAME, peer, fault.rule, fault.message)

@@ -1,4 +1,5 @@
-"""What operators may do over HTTP beyond reading: impose signals, tell one resource what to do, take back an offer.
+"""What operators may do over HTTP beyond reading: impose signals, tell one resource what to do, take back an
+offer, send a ready message, trust a peer's new key.
 
 Bad input is answered with a problem document that names everything wrong with it (422), what cannot be done in the
 present state with 409, what is unknown with 404.
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from interop.api import dispatches, flex, signals
+from interop.api import dispatches, flex, peers, signals, uftp
 
 if TYPE_CHECKING:
     from interop.server import Server
@@ -20,4 +21,10 @@ __all__ = ["routes"]
 
 def routes(server: Server) -> list[web.RouteDef]:
     """All routes of this package, for a server that is about to listen."""
-    return [*signals.routes(server), *dispatches.routes(server), *flex.routes(server)]
+    return [
+        *signals.routes(server),
+        *dispatches.routes(server),
+        *flex.routes(server),
+        *peers.routes(server),
+        *uftp.routes(server),
+    ]

@@ -56,7 +56,7 @@ signing_key_file = "{key}"
 
 [desk]
 kind = "{desk}"  # "aggregator" and "gridoperator" decide by themselves, "commonreference" keeps the register;
-               # "none" only receives and records
+               # "manual" answers by the rules; "none" only receives and records
 """
 
 

@@ -13,19 +13,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from adapters.ports import History, Interpretation, Received
+from adapters.ports import Direction, Enclosed, History, Interpretation, Received
 from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRevocation, Telemetry
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log, Put
 from interop.market.book import MESSAGE, Book
-from interop.market.machine import Judgement, conflict, react, say
+from interop.market.deadline import deadline
+from interop.market.machine import Judgement, conflict, forward, react, say
 from interop.market.revoke import revocation
 from interop.settings import Settings
 from interop.signals import SIGNAL, Signals, receive
+from interop.step import Undeliverable
 
-__all__ = ["MarketDesk", "read_options"]
+__all__ = ["MarketDesk", "SaidAlready", "read_options"]
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 0.25
@@ -43,6 +45,17 @@ def read_options(cls: type[T], options: Mapping[str, Any]) -> T:
     if read is None:
         raise ValueError("; ".join(map(str, settings.problems)))
     return read
+
+
+class SaidAlready(ValueError):
+    """A message of that id was sent before."""
+
+
+@runtime_checkable
+class Encloser(Protocol):
+    """What `MarketDesk.forward` wants of an adapter; see `adapters.ports.Messenger`."""
+
+    def enclose(self, payload: bytes) -> Enclosed: ...
 
 
 class MarketDesk(ABC):
@@ -129,7 +142,7 @@ class MarketDesk(ABC):
     async def say(self, *messages: MarketMessage, also: Sequence[Effect] = ()) -> None:
         """Record and send messages that the book does not hold yet, with further effects in the same transaction."""
         new = [m for m in messages if self.book.record(m.head.message_id) is None]
-        effects = [effect for message in new for effect in say(message)]
+        effects = [effect for message in new for effect in say(message, deadline(self.book, message))]
         if not effects and not also:
             return
         self.book.apply(effects)
@@ -138,6 +151,29 @@ class MarketDesk(ABC):
         except BaseException:
             self.book.forget(m.head.message_id for m in new)
             raise
+
+    async def forward(self, payload: bytes, recipient: str = "") -> dict[str, str]:
+        """Send a payload that somebody else composed, byte for byte, to whom it names or to `recipient`.
+
+        Raises:
+            Rejection: it is no message.
+            SaidAlready: a message of that id was sent before.
+            Undeliverable: nobody we know is called so, or no adapter carries it.
+        """
+        messengers = {n: a for n, a in self.context.adapters.items() if isinstance(a, Encloser)}
+        if not messengers:
+            raise Undeliverable("no adapter carries ready payloads")
+        name, messenger = next(iter(messengers.items()))
+        enclosed = messenger.enclose(payload)
+        message_id, recipient = enclosed.head.message_id, recipient or enclosed.head.recipient
+        if recipient not in self.context.participants:
+            raise Undeliverable(f"{enclosed.kind} to {recipient!r}: no such peer (gridparley peer add)")
+        if any(row.direction is Direction.OUT for row in await self.context.store.message(message_id)):
+            raise SaidAlready(f"message {message_id} was sent before; a new one needs a new MessageID")
+        effects = forward(self.book, name, recipient, enclosed)
+        await self.context.do(effects)
+        self.book.apply(effects)
+        return {"message_id": message_id, "kind": enclosed.kind, "peer": recipient}
 
     async def revoke(self, offer_id: str) -> OfferRevocation:
         """Take back an offer of ours; LookupError where there is none, ValueError where it is too late."""

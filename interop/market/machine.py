@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adapters.ports import Direction, Interpretation
+from adapters.ports import Direction, Enclosed, Interpretation
 from datamodels import (
     Acknowledgement,
     AgrPortfolioQuery,
@@ -22,11 +22,11 @@ from datamodels import (
     Problem,
     Severity,
 )
-from interop.effects import Alarm, Effect, Log, Put, Send
+from interop.effects import Alarm, Effect, Forward, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import reply_head
 
-__all__ = ["VIEW", "Judgement", "conflict", "kind_of", "react", "say"]
+__all__ = ["VIEW", "Judgement", "conflict", "forward", "kind_of", "react", "say"]
 
 VIEW = "view"
 """Documents of this kind hold what a common reference operator answered, by the id of the question."""
@@ -51,12 +51,23 @@ def kind_of(message: MarketMessage) -> str:
     return type(message).__name__
 
 
-def say(message: MarketMessage) -> list[Effect]:
-    """Effects of saying something: it is recorded and goes to the outbox."""
+def say(message: MarketMessage, until: datetime | None = None) -> list[Effect]:
+    """Effects of saying something: it is recorded and goes to the outbox, where it is tried `until` then."""
     return [
         Put(MESSAGE, message.head.message_id, Record(Direction.OUT, message.head.recipient, message)),
-        Send(message),
+        Send(message, until),
     ]
+
+
+def forward(book: Book, adapter: str, recipient: str, enclosed: Enclosed) -> list[Effect]:
+    """Effects of passing on what somebody else composed: recorded as said by us, with what it takes back, and sent."""
+    message, effects = enclosed.message, list[Effect]()
+    if message is not None and not isinstance(message, Acknowledgement):
+        effects.append(Put(MESSAGE, enclosed.head.message_id, Record(Direction.OUT, recipient, message)))
+    if isinstance(message, OfferRevocation):
+        revoked = book.with_revocation(message.offer)
+        effects += [revoked] if revoked else []
+    return [*effects, Forward(adapter, recipient, enclosed)]
 
 
 def react(

@@ -151,7 +151,8 @@ class InboxMark:
 class OutboxEntry:
     """A message to send. The `message_id` is unique: a second entry of that id, and its `event`, are ignored.
 
-    `answers` is the id of the peer's message that this one answers; `cause` the inbox row it came from.
+    `answers` is the id of the peer's message that this one answers; `cause` the inbox row it came from. `until_wall` is
+    when it is given up, because what it says has expired.
     """
 
     adapter: str
@@ -166,6 +167,7 @@ class OutboxEntry:
     answers: str | None = None
     cause: int | None = None
     event: Event | None = None
+    until_wall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,7 @@ class OutboxRow:
     next_wall: float
     state: OutboxState
     reason: str
+    until_wall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

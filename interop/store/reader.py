@@ -34,7 +34,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INBOX = "seq, adapter, peer, kind, raw, received_at, message_id, conversation_id, content, conflict, state, reason"
 _OUTBOX = (
     "seq, adapter, peer, message_id, conversation_id, kind, body, queued_at, attempts, first_wall, next_wall, "
-    "state, reason"
+    "state, reason, until_wall"
 )
 _MESSAGES = """
 SELECT 'in' AS direction, seq, adapter, peer, kind, message_id, conversation_id, received_at AS at, state, reason,
@@ -185,7 +185,7 @@ def _inbox_row(row: Sequence[Any]) -> InboxRow:
 
 
 def _outbox_row(row: Sequence[Any]) -> OutboxRow:
-    *head, queued_at, attempts, first_wall, next_wall, state, reason = row
+    *head, queued_at, attempts, first_wall, next_wall, state, reason, until_wall = row
     seq, adapter, peer, message_id, conversation, kind, body = head
     return OutboxRow(
         seq,
@@ -201,6 +201,7 @@ def _outbox_row(row: Sequence[Any]) -> OutboxRow:
         next_wall,
         OutboxState(state),
         reason,
+        until_wall,
     )
 
 

@@ -331,7 +331,7 @@ def _document(connection: sqlite3.Connection, document: Document) -> None:
 def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
     cursor = connection.execute(
         "INSERT OR IGNORE INTO outbox (message_id, adapter, peer, conversation_id, kind, body, message, answers, cause,"
-        " queued_at, next_wall) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " queued_at, next_wall, until_wall) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             entry.message_id,
             entry.adapter,
@@ -344,6 +344,7 @@ def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
             entry.cause,
             stamp(entry.queued_at),
             entry.wall,
+            entry.until_wall,
         ),
     )
     if cursor.rowcount != 1:

@@ -29,7 +29,7 @@ class Bench:
         self.sequencer = Sequencer(self.begin, self.commit, lambda step, _: self.out.append(step), self.take_up)
 
     def begin(self, cause: tuple[int, str] | None, changed: dict[str, Any]) -> Step:
-        return Step(Carrier({}, {}, NoHistory(), 0.0), Plan(changed), self.kit.NOW, cause)
+        return Step(Carrier({}, {}, NoHistory(), 0.0, lambda at: at), Plan(changed), self.kit.NOW, cause)
 
     async def commit(self, batch: Batch) -> Committed:
         self.batches.append(batch)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -155,7 +154,7 @@ async def test_nobody_listens(client: Client) -> None:
     assert (delivery.status, delivery.code) == (T, 0)
 
 
-async def test_a_reset_and_a_silence_are_temporary(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reset_and_a_silence_are_temporary(client: Client) -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.transport.abort()
@@ -171,8 +170,7 @@ async def test_a_reset_and_a_silence_are_temporary(client: Client, monkeypatch: 
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    monkeypatch.setattr("adapters.uftp.client._TIMEOUT", aiohttp.ClientTimeout(total=0.2))
-    impatient = Client()
+    impatient = Client(read_s=0.1)
     await impatient.start()
     delivery = await impatient.post(url, b"x")
     assert (delivery.status, delivery.detail) == (T, "timed out")
