@@ -79,6 +79,8 @@ class Received:
     conversation_id: str | None = None
     content: GridSignal | DispatchUpdate | None = None
     """What the message means, for protocols that answer in the same breath; UFTP leaves it to `Messenger.interpret`."""
+    read: object = None
+    """What the adapter has read from `raw` already: given back to `interpret` by the same process, None afterwards."""
 
 
 class ReceiptStatus(StrEnum):

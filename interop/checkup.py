@@ -18,7 +18,7 @@ from typing import Any
 
 from adapters.uftp.keys import load_key_file
 from datamodels import Participant, decode
-from interop import plugins
+from interop import loop, plugins
 from interop.config import Config
 from interop.peers import PEER, SPACE
 from interop.server import make_clock
@@ -52,7 +52,13 @@ def _ok(name: str, detail: str) -> Check:
 
 def check_installation() -> list[Check]:
     """The packages that are imported are ours, and the engine below can do what it must."""
-    return [*_packages(_PACKAGES, _origin), *_sqlite()]
+    return [*_packages(_PACKAGES, _origin), *_sqlite(), _loop()]
+
+
+def _loop() -> Check:
+    if loop.fast():
+        return _ok("event loop", "uvloop")
+    return _ok("event loop", "asyncio's own; the extra gridparley[fast] brings uvloop, which costs less CPU")
 
 
 def check_config(config: Config) -> list[Check]:

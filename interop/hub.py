@@ -38,6 +38,7 @@ from interop.dispatcher import SPACE, Dispatcher, Record
 from interop.effects import Alarm, Effect
 from interop.feed import Feed
 from interop.inbox import give_up, settle
+from interop.intake import Intake
 from interop.metrics import Metrics
 from interop.outbox import DEFAULT_POLICY, Relay, RetryPolicy
 from interop.security import EarlyWarning, Finding
@@ -99,7 +100,7 @@ class Hub:
         self.last_heard: dict[str, datetime] = {}
         self._states: dict[str, AdapterState] = {}
         self._sequencer = Sequencer(self._begin, self._durably, self._let_out, self._load_desk)
-        self._wake = asyncio.Event()
+        self._intake = Intake(store)
         self._stopping = asyncio.Event()
         self._writable = True
         self._processor: asyncio.Task[None] | None = None
@@ -126,7 +127,6 @@ class Hub:
         """Begin with what was left over, then go on: inbox, outbox, dispatches."""
         self._processor = asyncio.create_task(self._run(), name="inbox")
         self._processor.add_done_callback(_report)
-        self._wake.set()
         self.relay.start()
         self.dispatcher.resume()
 
@@ -135,7 +135,7 @@ class Hub:
         if self._stopping.is_set():
             return
         self._stopping.set()
-        self._wake.set()
+        self._intake.wake()
         if self._processor is not None:
             _, late = await asyncio.wait([self._processor], timeout=timeout_s)
             for task in late:
@@ -218,7 +218,9 @@ class Hub:
             state.absorb(changes)
         self.metrics.received.labels(received.adapter, str(committed.receipt)).inc()
         self.metrics.receive_s.observe(time.perf_counter() - began)
-        self._wake.set()
+        if committed.stored:
+            conflict = committed.receipt is ReceiptStatus.CONFLICT
+            self._intake.put(_row(committed.seq, entry, conflict, received.read))
         if committed.requeued:
             self.relay.wake()
         if self.relay.heard_from(received.peer):
@@ -233,9 +235,8 @@ class Hub:
 
     async def _run(self) -> None:
         while True:
-            self._wake.clear()
             try:
-                rows = await self.store.unprocessed()
+                rows = await self._intake.take()
             except StoreUnavailable as error:
                 log.error("the inbox cannot be read: %s", error)
                 await asyncio.sleep(1.0)
@@ -244,7 +245,7 @@ class Hub:
             if not rows:
                 if self._stopping.is_set():
                     return
-                await self._wake.wait()
+                await self._intake.wait()
 
     async def _handle(self, row: InboxRow) -> None:
         began, accepted = time.perf_counter(), None
@@ -368,6 +369,22 @@ class Hub:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+
+def _row(seq: int, entry: InboxEntry, conflict: bool, read: object) -> InboxRow:
+    return InboxRow(
+        seq,
+        entry.adapter,
+        entry.peer,
+        entry.kind,
+        entry.raw,
+        entry.received_at,
+        entry.message_id,
+        entry.conversation_id,
+        entry.content,
+        conflict,
+        read=read,
+    )
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -55,7 +55,9 @@ def give_up(row: InboxRow, error: Exception, step: Step) -> None:
 
 def _decide(row: InboxRow, desk: Desk, messengers: Mapping[str, Messenger], step: Step) -> _Decision:
     content = decode(row.content)
-    received = Received(row.adapter, row.peer, row.kind, row.raw, row.message_id, row.conversation_id, content)
+    received = Received(
+        row.adapter, row.peer, row.kind, row.raw, row.message_id, row.conversation_id, content, row.read
+    )
     messenger = messengers.get(row.adapter)
     if content is None and messenger is not None:
         interpretation = messenger.interpret(received, desk.history)

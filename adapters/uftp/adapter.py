@@ -24,7 +24,7 @@ from adapters.ports import (
 from adapters.tls import server_context
 from adapters.uftp import envelope
 from adapters.uftp.access import Access, Credentials
-from adapters.uftp.check import check_payload
+from adapters.uftp.check import Reading, check, read_payload
 from adapters.uftp.client import Client
 from adapters.uftp.codec import Element, InvalidMessage, decode, encode
 from adapters.uftp.config import UftpConfig
@@ -118,10 +118,16 @@ class UftpAdapter:
 
     def interpret(self, received: Received, history: History) -> Interpretation:
         """Judge and translate a stored envelope. Its signature was checked before it was stored, and keys may have
-        rotated since: it is not checked again."""
-        sealed = envelope.read(received.raw, self._limits)
-        verdict = check_payload(
-            sealed.payload,
+        rotated since: it is not checked again. What was read then is used, unless the process was restarted since."""
+        match received.read:
+            case (envelope.Envelope() as sealed, Reading() as reading):
+                pass
+            case _:
+                sealed = envelope.read(received.raw, self._limits)
+                sender = self._ports.participants.get(sealed.sender_domain)
+                reading = read_payload(sealed.payload, sender, self._limits)
+        verdict = check(
+            reading,
             sealed.sender_domain,
             sealed.sender_role,
             history,
@@ -131,7 +137,6 @@ class UftpAdapter:
             self.config.domain,
             self.config.role,
             self.config.versions,
-            self._limits,
         )
         return Interpretation(
             verdict.message,

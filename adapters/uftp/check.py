@@ -1,4 +1,4 @@
-"""What becomes of a payload: decode, apply every rule, translate. Pure, so that it also runs off line."""
+"""What becomes of a payload: read it, apply every rule, translate. Pure, so that it also runs off line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters import xml
+from adapters.errors import TransportFault
 from adapters.ports import History
 from adapters.uftp import rules
 from adapters.uftp.codec import Element, InvalidMessage, validate
@@ -26,7 +27,15 @@ from datamodels import (
     limits_of,
 )
 
-__all__ = ["Verdict", "check_payload"]
+__all__ = ["Reading", "Verdict", "check", "check_payload", "read_payload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A payload that is a valid UFTP message, and what had to be bent to read it."""
+
+    element: Element
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,25 @@ class Verdict:
         return ";".join(rules.reasons(self.problems))
 
 
+def read_payload(payload: bytes, sender: Participant | None, limits: xml.Limits = xml.DEFAULT_LIMITS) -> Reading:
+    """Decode a payload by the schema, or under the sender's peer profile where it breaks the schema.
+
+    Raises:
+        TransportFault: 400 or 413, it is no UFTP message (`InvalidMessage` where it breaks the schema).
+    """
+    root = xml.parse(payload, limits)
+    losses: tuple[Loss, ...] = ()
+    element, problems = validate(root)
+    if element is None and sender is not None and limits_of(sender.profile).reads_loosely:
+        element, problems = validate(root, lenient=True)
+        losses = (Loss("schema", str(root.tag), f"read under peer profile {sender.profile}: it breaks the schema"),)
+    if element is None:
+        raise InvalidMessage(problems)
+    if element.name == "SignedMessage":
+        raise TransportFault(400, "uftp.root", "an envelope inside an envelope is no message")
+    return Reading(element, losses)
+
+
 def check_payload(
     payload: bytes,
     envelope_sender: str,
@@ -80,24 +108,25 @@ def check_payload(
     versions: tuple[str, ...] = VERSIONS,
     limits: xml.Limits = xml.DEFAULT_LIMITS,
 ) -> Verdict:
-    """Judge a payload that `envelope_sender` sent as `role` (both from the envelope) to `own_domain` as `own_role`.
+    """`read_payload`, then `check`; raises as the former."""
+    reading = read_payload(payload, participants.get(envelope_sender), limits)
+    return check(reading, envelope_sender, role, history, terms, participants, now, own_domain, own_role, versions)
 
-    Raises:
-        TransportFault: 400 or 413, it is no UFTP message (`InvalidMessage` where it breaks the schema).
-    """
-    root = xml.parse(payload, limits)
-    losses: list[Loss] = []
-    element, problems = validate(root)
-    participant = participants.get(envelope_sender)
-    if element is None and participant is not None and limits_of(participant.profile).reads_loosely:
-        element, problems = validate(root, lenient=True)
-        losses.append(
-            Loss("schema", str(root.tag), f"read under peer profile {participant.profile}: it breaks the schema")
-        )
-    if element is None:
-        raise InvalidMessage(problems)
-    if element.name == "SignedMessage":
-        raise InvalidMessage([Problem("uftp.root", "/", "an envelope inside an envelope is no message")])
+
+def check(
+    reading: Reading,
+    envelope_sender: str,
+    role: Role,
+    history: History,
+    terms: MarketTerms,
+    participants: Mapping[str, Participant],
+    now: datetime,
+    own_domain: str,
+    own_role: Role,
+    versions: tuple[str, ...] = VERSIONS,
+) -> Verdict:
+    """Judge what `envelope_sender` sent as `role` (both from the envelope) to `own_domain` as `own_role`."""
+    element, losses = reading.element, [*reading.losses]
     message: MarketMessage | None = None
     unplaced = ""
     try:

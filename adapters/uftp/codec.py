@@ -79,79 +79,85 @@ def validate(root: etree._Element, *, lenient: bool = False) -> tuple[Element | 
     problems: list[Problem] = []
     if spec is None:
         return None, [Problem("uftp.root", "/", f"the root element is no UFTP message of {', '.join(VERSIONS)}")]
-    element = _read(root, spec, problems)
+    has_text = bool(etree.tostring(root, method="text", encoding="unicode"))
+    element = _Reader(problems, has_text).element(root, spec)
     return (None if problems else element), problems
 
 
-def _read(node: etree._Element, spec: ElementSpec, problems: list[Problem]) -> Element:
-    readers = spec.readers
-    items: Any = node.items()  # of texts; the stubs allow bytes too
-    try:
-        attributes = {name: readers[name](text) for name, text in items}
-    except (KeyError, ValueError):
-        attributes = _read_slowly(node, spec, problems)
-    if len(attributes) < len(readers):
-        if not spec.required <= attributes.keys():
-            for name in sorted(spec.required - set(node.keys())):
-                _report(problems, node, f"attribute {name} is missing")
-        for name, value in spec.defaults:
-            if name not in attributes:
-                attributes[name] = value
-    if spec.children or len(node) or node.text:
-        return Element(spec.name, attributes, _read_children(node, spec, problems))
-    return Element(spec.name, attributes)
+class _Reader:
+    """Reads a tree and reports what is wrong in it. `has_text`: there is text in it somewhere, if only white space."""
 
+    def __init__(self, problems: list[Problem], has_text: bool) -> None:
+        self._problems = problems
+        self._has_text = has_text
 
-def _read_slowly(node: etree._Element, spec: ElementSpec, problems: list[Problem]) -> dict[str, Any]:
-    """Attributes one by one, to report each that is wrong."""
-    attributes: dict[str, Any] = {}
-    for key, text in node.items():
-        name = str(key)
-        if name not in spec.readers:
-            if name not in _IGNORED:
-                _report(problems, node, f"attribute {name[:60]} is not allowed here")
-            continue
+    def element(self, node: etree._Element, spec: ElementSpec) -> Element:
+        readers = spec.readers
+        items: Any = node.items()  # of texts; the stubs allow bytes too
         try:
-            attributes[name] = spec.readers[name](str(text))
-        except ValueError as error:
-            _report(problems, node, f"{name} {error}")
-    return attributes
+            attributes = {name: readers[name](text) for name, text in items}
+        except (KeyError, ValueError):
+            attributes = self._attributes_singly(node, spec)
+        if len(attributes) < len(readers):
+            if not spec.required <= attributes.keys():
+                for name in sorted(spec.required - set(node.keys())):
+                    self._report(node, f"attribute {name} is missing")
+            for name, value in spec.defaults:
+                if name not in attributes:
+                    attributes[name] = value
+        if len(node) or spec.children or self._has_text:
+            return Element(spec.name, attributes, self._children(node, spec))
+        return Element(spec.name, attributes)
 
+    def _attributes_singly(self, node: etree._Element, spec: ElementSpec) -> dict[str, Any]:
+        """Attributes one by one, to report each that is wrong."""
+        attributes: dict[str, Any] = {}
+        for key, text in node.items():
+            name = str(key)
+            if name not in spec.readers:
+                if name not in _IGNORED:
+                    self._report(node, f"attribute {name[:60]} is not allowed here")
+                continue
+            try:
+                attributes[name] = spec.readers[name](str(text))
+            except ValueError as error:
+                self._report(node, f"{name} {error}")
+        return attributes
 
-def _read_children(node: etree._Element, spec: ElementSpec, problems: list[Problem]) -> tuple[Element, ...]:
-    text = node.text
-    if text and (not spec.children or text.strip()):  # an empty element holds not even white space
-        _report(problems, node, "text is not allowed here")
-    found: list[Element] = []
-    particles = iter(spec.children)
-    particle = next(particles, None)
-    count = 0
-    for child in node:
-        tail = child.tail
-        if tail and tail.strip():
-            _report(problems, node, "text is not allowed here")
-        tag = child.tag
-        while particle is not None and particle.name != tag:
+    def _children(self, node: etree._Element, spec: ElementSpec) -> tuple[Element, ...]:
+        has_text = self._has_text
+        text = node.text if has_text else None
+        if text and (not spec.children or text.strip()):  # an empty element holds not even white space
+            self._report(node, "text is not allowed here")
+        found: list[Element] = []
+        particles = iter(spec.children)
+        particle = next(particles, None)
+        count = 0
+        for child in node:
+            if has_text and (tail := child.tail) and tail.strip():
+                self._report(node, "text is not allowed here")
+            tag = child.tag
+            while particle is not None and particle.name != tag:
+                if count < particle.minimum:
+                    self._report(node, f"element {particle.name} is missing")
+                particle, count = next(particles, None), 0
+            if particle is None:
+                self._report(child, "element is not allowed here")
+                return tuple(found)
+            count += 1
+            if particle.maximum is not None and count > particle.maximum:
+                self._report(child, f"more than {particle.maximum} are not allowed")
+            found.append(self.element(child, particle))
+        while particle is not None:
             if count < particle.minimum:
-                _report(problems, node, f"element {particle.name} is missing")
+                self._report(node, f"element {particle.name} is missing")
             particle, count = next(particles, None), 0
-        if particle is None:
-            _report(problems, child, "element is not allowed here")
-            return tuple(found)
-        count += 1
-        if particle.maximum is not None and count > particle.maximum:
-            _report(problems, child, f"more than {particle.maximum} are not allowed")
-        found.append(_read(child, particle, problems))
-    while particle is not None:
-        if count < particle.minimum:
-            _report(problems, node, f"element {particle.name} is missing")
-        particle, count = next(particles, None), 0
-    return tuple(found)
+        return tuple(found)
 
-
-def _report(problems: list[Problem], node: etree._Element, message: str) -> None:
-    if len(problems) < _MOST_PROBLEMS:
-        problems.append(Problem("uftp.schema", node.getroottree().getpath(node), message, clause="UFTP 3.1.0 4"))
+    def _report(self, node: etree._Element, message: str) -> None:
+        if len(self._problems) < _MOST_PROBLEMS:
+            where = node.getroottree().getpath(node)
+            self._problems.append(Problem("uftp.schema", where, message, clause="UFTP 3.1.0 4"))
 
 
 def encode(element: Element) -> bytes:

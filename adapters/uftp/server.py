@@ -19,10 +19,11 @@ from adapters.errors import TransportFault
 from adapters.ports import Direction, Ports, Received
 from adapters.uftp import envelope
 from adapters.uftp.bucket import Bucket
-from adapters.uftp.codec import Element, decode
+from adapters.uftp.check import read_payload
+from adapters.uftp.codec import Element
 from adapters.uftp.config import UftpConfig
 from adapters.uftp.discovery import Resolver
-from datamodels import Participant, limits_of
+from datamodels import Participant
 
 __all__ = ["LEGACY_PATH", "NAME", "PATH", "Accepted", "Server"]
 
@@ -108,12 +109,13 @@ class Server:
             sender, payload = await self._resolver.open(sealed)
             if not self._bucket.take(peer, asyncio.get_running_loop().time()):
                 raise TransportFault(429, "uftp.rate", f"more than {self._config.rate_limit_per_s:g} messages a second")
-            element = decode(payload, self._limits, lenient=limits_of(sender.profile).reads_loosely)
-            if element.name == "SignedMessage":
-                raise TransportFault(400, "uftp.root", "an envelope inside an envelope is no message")
+            reading = read_payload(payload, sender, self._limits)
         except TransportFault as fault:
             return self._refuse(fault, peer or str(request.remote), raw)
-        received = Received(NAME, peer, element.name, raw, element["MessageID"], element["ConversationID"])
+        element = reading.element
+        received = Received(
+            NAME, peer, element.name, raw, element["MessageID"], element["ConversationID"], read=(sealed, reading)
+        )
         receipt = await self._ports.inbound.receive(received)
         self._ports.trace(NAME, peer, Direction.IN, element.name, raw, f"200 {receipt.status}")
         await self._on_accepted(Accepted(sender, element, raw))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
 
+from interop import loop
 from interop.cli.output import CliError, config_argument, emit, json_option, load
 from interop.logs import set_up
 from interop.server import Server, run
@@ -23,7 +23,7 @@ def serve(config: Path) -> None:
     settings = load(config)
     set_up(settings.server.log_level, settings.server.log_file)
     try:
-        asyncio.run(run(settings, _announce))
+        loop.run(run(settings, _announce))
     except (StoreError, OSError) as error:
         raise CliError(str(error), f"gridparley doctor {config} looks for the cause") from error
     except (LookupError, ValueError) as error:

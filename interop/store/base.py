@@ -215,10 +215,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`receipt` and `seq` concern the inbox entry; `queued` names the outbox entries that were new."""
+    """`receipt` and `seq` concern the inbox entry, `stored` says whether it became a row of its own; `queued` names
+    the outbox entries that were new."""
 
     receipt: ReceiptStatus | None = None
     seq: int = 0
+    stored: bool = False
     queued: tuple[str, ...] = ()
     requeued: int = 0
 
@@ -228,7 +230,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """`conflict`: another message of the same id, but other content, came first."""
+    """`conflict`: another message of the same id, but other content, came first. `read` is never stored: what the
+    adapter made of `raw` when it came."""
 
     seq: int
     adapter: str
@@ -240,8 +243,9 @@ class InboxRow:
     conversation_id: str | None
     content: Any
     conflict: bool
-    state: InboxState
-    reason: str
+    state: InboxState = InboxState.NEW
+    reason: str = ""
+    read: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,13 +231,14 @@ def _text(value: Any) -> str:
 
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
-    receipt, seq, requeued = None, 0, 0
+    receipt, seq, stored, requeued = None, 0, False, 0
     if batch.inbox is not None:
         receipt, seq, known = _receive(connection, batch.inbox)
         if receipt is not ReceiptStatus.NEW:
             if known:
                 requeued = _requeue(connection, batch.inbox, seq, batch.wall)
-            return Committed(receipt, seq, requeued=requeued)
+            return Committed(receipt, seq, not known, requeued=requeued)
+        stored = True
     for mark in batch.marks:
         done = connection.execute(
             "UPDATE inbox SET state = ?, reason = ?, kind = COALESCE(NULLIF(?, ''), kind), message = ?, accepted = ?,"
@@ -269,7 +270,7 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
     )
     for event in batch.events:
         _log(connection, event)
-    return Committed(receipt, seq, queued, requeued)
+    return Committed(receipt, seq, stored, queued, requeued)
 
 
 def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[ReceiptStatus, int, bool]:
