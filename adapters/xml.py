@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 from lxml import etree
@@ -69,6 +70,9 @@ def parse(data: bytes, limits: Limits = DEFAULT_LIMITS, *, allow_utf16: bool = F
     return root
 
 
+_EQUAL_SIGNS = methodcaller("count", b"=")
+
+
 class _Parsers(threading.local):
     """One parser a thread: making one costs more than parsing a small message with it."""
 
@@ -114,7 +118,7 @@ def _surely_within(data: bytes, limits: Limits) -> bool:
         and data.count(b"<?") == data.startswith((b"<?xml ", b"\xef\xbb\xbf<?xml "))
         and len(tags) - 1 <= limits.elements
         and data.count(b"</") < limits.depth  # an element that has a child has an end tag
-        and max([tag.count(b"=") for tag in tags]) <= limits.attributes
+        and max(map(_EQUAL_SIGNS, tags)) <= limits.attributes
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
+from datamodels import serial
 from datamodels.calendar import MarketCalendar
 from datamodels.messages import Acknowledgement, Head
 from datamodels.metering import Metering
@@ -71,6 +72,9 @@ class RequestIsp:
     @property
     def isps(self) -> range:
         return range(self.start, self.start + self.duration)
+
+
+serial.rows(RequestIsp)
 
 
 @dataclass(frozen=True, slots=True)

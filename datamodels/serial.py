@@ -2,6 +2,10 @@
 
 Objects that may stand in a union carry their class name under `"$"`. Decimal, datetime, date, time, timedelta and
 bytes become strings; datetimes must be aware. `loads(dumps(x)) == x` for every canonical object.
+
+What a class looks like is worked out once, when it is first met. Two kinds of classes have a shorter form: those with
+`compact` (a series is written as runs), and those of `rows`, of which a sequence is written without field names. The long
+form, which earlier versions wrote, is read for both.
 """
 
 from __future__ import annotations
@@ -16,13 +20,17 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
-__all__ = ["decode", "dumps", "encode", "loads", "register"]
+__all__ = ["compact", "decode", "dumps", "encode", "loads", "register", "rows"]
 
 T = TypeVar("T")
+Codec = Callable[[Any], Any]
 _CLASSES: dict[str, type] = {}
-_ENCODERS: dict[type, Callable[[Any], Any]] = {}
+_ENCODERS: dict[type, Codec] = {}
+_ROWS: dict[type, Codec] = {}
+_COMPACT: dict[type, tuple[Codec, Codec]] = {}
 
 
 def register(*classes: type) -> None:
@@ -35,6 +43,19 @@ def register(*classes: type) -> None:
         known = _CLASSES.setdefault(cls.__name__, cls)
         if known is not cls:
             raise ValueError(f"two canonical classes are called {cls.__name__}")
+
+
+def rows(*classes: type) -> None:
+    """Write sequences of these dataclasses as lists of their fields: for small ones that come by the hundred."""
+    for cls in classes:
+        _ROWS[cls] = _row_encoder(cls)
+
+
+def compact(cls: type[T], write: Callable[[T], dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> None:
+    """Give a dataclass a form of its own. `write` returns JSON-ready fields; `read` gets them back, and raises
+    ValueError, TypeError or KeyError for what it cannot read. Data that has all the class's own fields is in the long
+    form, and never comes to `read`."""
+    _COMPACT[cls] = (write, read)
 
 
 def encode(value: Any) -> Any:
@@ -57,63 +78,7 @@ def decode(data: Any, hint: Any = None) -> Any:
     Raises:
         ValueError: the data does not fit, or names an unknown class.
     """
-    if hint is None or hint is Any or hint is object:
-        if isinstance(data, dict) and "$" in data:
-            return _build(_class(data["$"]), data)
-        return data
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        members = typing.get_args(hint)
-        if data is None and type(None) in members:
-            return None
-        if isinstance(data, dict) and "$" in data:
-            if (cls := _class(data["$"])) not in members:
-                raise ValueError(f"{cls.__name__} is none of {', '.join(m.__name__ for m in members)}")
-            return _build(cls, data)
-        return decode(data, next(a for a in members if a is not type(None)))
-    if origin is tuple:
-        args = typing.get_args(hint)
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(decode(v, args[0]) for v in data)
-        return tuple(decode(v, a) for v, a in zip(data, args, strict=True))
-    if origin in (list, frozenset, set):
-        (inner,) = typing.get_args(hint)
-        return origin(decode(v, inner) for v in data)
-    if origin is dict:
-        return {k: decode(v, typing.get_args(hint)[1]) for k, v in data.items()}
-    return _leaf(data, hint)
-
-
-def _instant(value: datetime) -> str:
-    if value.tzinfo is None:
-        raise ValueError("canonical time must be aware")
-    return value.astimezone(UTC).isoformat()
-
-
-_RULES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
-    ((Enum,), lambda v: v.value),
-    ((bool, int, float, str, type(None)), lambda v: v),
-    ((tuple, list), lambda v: [encode(item) for item in v]),
-    ((frozenset, set), lambda v: sorted(encode(item) for item in v)),
-    ((dict,), lambda v: {str(key): encode(item) for key, item in v.items()}),
-    ((datetime,), _instant),
-    ((date, time), lambda v: v.isoformat()),
-    ((timedelta,), lambda v: v // timedelta(microseconds=1)),
-    ((Decimal,), str),
-    ((bytes,), lambda v: base64.b64encode(v).decode("ascii")),
-)
-"""First match counts: an enum may be a str, a datetime is a date."""
-
-
-def _encoder(cls: type) -> Callable[[Any], Any]:
-    """How values of exactly this class are encoded."""
-    for types_, rule in _RULES:
-        if issubclass(cls, types_):
-            return rule
-    if is_dataclass(cls):
-        names = tuple(field.name for field in fields(cls))
-        return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
-    raise TypeError(f"{cls.__name__} is not canonical")
+    return _decoder(hint)(data)
 
 
 def dumps(value: Any) -> str:
@@ -130,7 +95,58 @@ def loads(text: str | bytes, cls: type[T] | None = None) -> Any:
     return decode(json.loads(text), cls)
 
 
-_LEAVES: dict[type, Callable[[Any], Any]] = {
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def _instant(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise ValueError("canonical time must be aware")
+    return value.astimezone(UTC).isoformat()
+
+
+_RULES: tuple[tuple[tuple[type, ...], Codec], ...] = (
+    ((Enum,), lambda v: v.value),
+    ((bool, int, float, str, type(None)), lambda v: v),
+    ((tuple, list), lambda v: [_ROWS.get(type(item), encode)(item) for item in v]),
+    ((frozenset, set), lambda v: sorted(encode(item) for item in v)),
+    ((dict,), lambda v: {str(key): encode(item) for key, item in v.items()}),
+    ((datetime,), _instant),
+    ((date, time), lambda v: v.isoformat()),
+    ((timedelta,), lambda v: v // timedelta(microseconds=1)),
+    ((Decimal,), str),
+    ((bytes,), lambda v: base64.b64encode(v).decode("ascii")),
+)
+"""First match counts: an enum may be a str, a datetime is a date."""
+
+
+def _encoder(cls: type) -> Codec:
+    """How values of exactly this class are encoded."""
+    for types_, rule in _RULES:
+        if issubclass(cls, types_):
+            return rule
+    if not is_dataclass(cls):
+        raise TypeError(f"{cls.__name__} is not canonical")
+    if cls in _COMPACT:
+        write = _COMPACT[cls][0]
+        return lambda v: {"$": cls.__name__, **write(v)}
+    names = tuple(field.name for field in fields(cls))
+    return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
+
+
+def _row_encoder(cls: type) -> Codec:
+    """Fields in order, in one go: they are numbers, texts and enumerations (TypeError where they are not)."""
+    places = []
+    for name, hint in _hints(cls).items():
+        if hint not in (int, float, str, bool) and not (isinstance(hint, type) and issubclass(hint, Enum)):
+            raise TypeError(f"{cls.__name__}.{name} does not fit in a row")
+        places.append(f"{name}.value" if issubclass(hint, Enum) else name)
+    fetch = attrgetter(*places)
+    return lambda v: list(fetch(v))
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+_LEAVES: dict[Any, Codec] = {
     datetime: datetime.fromisoformat,
     date: date.fromisoformat,
     time: time.fromisoformat,
@@ -141,16 +157,73 @@ _LEAVES: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _leaf(data: Any, hint: Any) -> Any:
+@cache
+def _decoder(hint: Any) -> Codec:
+    """How data that a hint describes is decoded."""
+    if hint is None or hint is Any or hint is object:
+        return _untyped
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _union(args)
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        each = _later(args[0])
+        return lambda data: tuple([each(v) for v in data])
+    if origin is tuple:
+        all_ = [_later(a) for a in args]
+        return lambda data: tuple([d(v) for d, v in zip(all_, data, strict=True)])
+    if origin in (list, frozenset, set):
+        each = _later(args[0])
+        return lambda data: origin([each(v) for v in data])
+    if origin is dict:
+        each = _later(args[1])
+        return lambda data: {k: each(v) for k, v in data.items()}
     if hint in _LEAVES:
-        return _LEAVES[hint](data)
+        return _LEAVES[hint]
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(data)
+        return hint
     if isinstance(hint, type) and is_dataclass(hint):
-        return _build(hint, data)
-    if not isinstance(data, hint) or (hint is int and isinstance(data, bool)):
-        raise ValueError(f"{data!r} is not of type {hint.__name__}")
+        return _dataclass_decoder(hint)
+    return _checked(hint)
+
+
+def _later(hint: Any) -> Codec:
+    """The decoder of a hint that is part of another; of a class it is looked up when used, as classes may nest."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return lambda data: _decoder(hint)(data)
+    return _decoder(hint)
+
+
+def _untyped(data: Any) -> Any:
+    if isinstance(data, dict) and "$" in data:
+        return _decoder(_class(data["$"]))(data)
     return data
+
+
+def _union(members: tuple[Any, ...]) -> Codec:
+    optional = type(None) in members
+    first = _later(next(m for m in members if m is not type(None)))
+
+    def read(data: Any) -> Any:
+        if data is None and optional:
+            return None
+        if isinstance(data, dict) and "$" in data:
+            if (cls := _class(data["$"])) not in members:
+                raise ValueError(f"{cls.__name__} is none of {', '.join(m.__name__ for m in members)}")
+            return _decoder(cls)(data)
+        return first(data)
+
+    return read
+
+
+def _checked(hint: Any) -> Codec:
+    def read(data: Any) -> Any:
+        if type(data) is hint:
+            return data
+        if not isinstance(data, hint) or (hint is int and isinstance(data, bool)):
+            raise ValueError(f"{data!r} is not of type {hint.__name__}")
+        return data
+
+    return read
 
 
 def _class(name: str) -> type:
@@ -165,14 +238,28 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _build(cls: type, data: Any) -> Any:
-    if not isinstance(data, dict) or data.get("$", cls.__name__) != cls.__name__:
-        raise ValueError(f"{data!r:.80} is not a {cls.__name__}")
-    hints = _hints(cls)
-    unknown = set(data) - set(hints) - {"$"}
-    if unknown:
-        raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
-    try:
-        return cls(**{name: decode(data[name], hints[name]) for name in hints if name in data})
-    except (TypeError, ArithmeticError) as error:  # a field is missing, or has the wrong shape
-        raise ValueError(f"{cls.__name__}: {error}") from error
+def _dataclass_decoder(cls: type) -> Codec:
+    name = cls.__name__
+    readers = {field: _later(hint) for field, hint in _hints(cls).items()}
+    in_order = tuple(readers.values())
+    known = readers.keys() | {"$"}
+    own = _COMPACT[cls][1] if cls in _COMPACT else None
+
+    def build(data: Any) -> Any:
+        if type(data) is list and cls in _ROWS:
+            return cls(*[read(v) for read, v in zip(in_order, data, strict=True)])
+        if not isinstance(data, dict) or data.get("$", name) != name:
+            raise ValueError(f"{data!r:.80} is not a {name}")
+        if own is not None and not readers.keys() <= data.keys():
+            return own(data)
+        if unknown := data.keys() - known:
+            raise ValueError(f"{name} has no field {', '.join(sorted(unknown))}")
+        return cls(**{field: read(data[field]) for field, read in readers.items() if field in data})
+
+    def read(data: Any) -> Any:
+        try:
+            return build(data)
+        except (TypeError, ArithmeticError, KeyError) as error:  # a field is missing, or has the wrong shape
+            raise ValueError(f"{name}: {error}") from error
+
+    return read

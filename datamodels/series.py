@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodels import serial
 from datamodels.calendar import MarketCalendar
 
 __all__ = ["IspSeries", "Run"]
@@ -62,14 +65,19 @@ class IspSeries:
         Raises:
             ValueError: a run leaves the day or addresses an ISP twice.
         """
+        return cls.from_spans(calendar, period, ((run.start, run.duration, run.power_w) for run in runs))
+
+    @classmethod
+    def from_spans(cls, calendar: MarketCalendar, period: date, spans: Iterable[Sequence[int]]) -> IspSeries:
+        """`from_runs` of plain (start, duration, W)."""
         values: list[int | None] = [None] * calendar.isps(period)
-        for run in runs:
-            if run.start < 1 or run.duration < 1 or run.start + run.duration - 1 > len(values):
-                raise ValueError(f"ISPs {run.start}+{run.duration} are outside 1..{len(values)} of {period}")
-            for k in range(run.start - 1, run.start - 1 + run.duration):
+        for start, duration, power_w in spans:
+            if start < 1 or duration < 1 or start + duration - 1 > len(values):
+                raise ValueError(f"ISPs {start}+{duration} are outside 1..{len(values)} of {period}")
+            for k in range(start - 1, start - 1 + duration):
                 if values[k] is not None:
                     raise ValueError(f"ISP {k + 1} of {period} is addressed twice")
-                values[k] = run.power_w
+                values[k] = power_w
         return cls(calendar, period, tuple(values))
 
     def runs(self) -> list[Run]:
@@ -151,3 +159,25 @@ class IspSeries:
         pairs: Sequence[tuple[int | None, int | None]] = list(zip(self.power_w, other.power_w, strict=True))
         values = tuple(None if a is None and b is None else (a or 0) + sign * (b or 0) for a, b in pairs)
         return IspSeries(self.calendar, self.period, values)
+
+
+def _write(series: IspSeries) -> dict[str, Any]:
+    runs = [[run.start, run.duration, run.power_w] for run in series.runs()]
+    return {"calendar": serial.encode(series.calendar), "period": series.period.isoformat(), "runs": runs}
+
+
+def _read(data: dict[str, Any]) -> IspSeries:
+    if data.keys() != {"$", "calendar", "period", "runs"}:
+        raise ValueError(f"a series has calendar, period and runs, not {', '.join(sorted(data))}")
+    calendar = _calendar(tuple(data["calendar"].items()))
+    return IspSeries.from_spans(calendar, date.fromisoformat(data["period"]), data["runs"])
+
+
+@lru_cache(64)
+def _calendar(items: tuple[tuple[str, Any], ...]) -> MarketCalendar:
+    """There are few calendars and many series: each calendar is read once."""
+    calendar: MarketCalendar = serial.decode(dict(items), MarketCalendar)
+    return calendar
+
+
+serial.compact(IspSeries, _write, _read)

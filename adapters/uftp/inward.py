@@ -31,10 +31,12 @@ from datamodels import (
     Prognosis,
     RequestIsp,
     Reservation,
-    Run,
 )
 
 __all__ = ["head", "to_canonical"]
+
+
+_DISPOSITIONS = {None: Disposition.AVAILABLE, **{d.value: d for d in Disposition}}
 
 
 def to_canonical(element: Element, calendar: MarketCalendar) -> tuple[MarketMessage | None, tuple[Loss, ...]]:
@@ -84,7 +86,8 @@ def _check_day(element: Element, calendar: MarketCalendar, losses: list[Loss]) -
 
 
 def _series(isps: Iterable[Element], calendar: MarketCalendar, day: date) -> IspSeries:
-    return IspSeries.from_runs(calendar, day, (Run(i["Start"], i["Duration"], i["Power"]) for i in isps))
+    spans = [(a["Start"], a["Duration"], a["Power"]) for a in (isp.attributes for isp in isps)]
+    return IspSeries.from_spans(calendar, day, spans)
 
 
 def _prognosis(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Prognosis:
@@ -93,8 +96,9 @@ def _prognosis(element: Element, calendar: MarketCalendar, losses: list[Loss]) -
 
 
 def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> FlexRequest:
-    bounds = (Run(isp["Start"], isp["Duration"], 0) for isp in element.children)
-    IspSeries.from_runs(calendar, element["Period"], bounds)  # raises where they leave the day or overlap
+    isps = [isp.attributes for isp in element.children]
+    spans = [(isp["Start"], isp["Duration"], 0) for isp in isps]
+    IspSeries.from_spans(calendar, element["Period"], spans)  # raises where they leave the day or overlap
     return FlexRequest(
         head(element),
         element["CongestionPoint"],
@@ -106,11 +110,11 @@ def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> 
             RequestIsp(
                 isp["Start"],
                 isp["Duration"],
-                Disposition(isp.get("Disposition") or "Available"),
+                _DISPOSITIONS[isp.get("Disposition")],
                 isp["MinPower"],
                 isp["MaxPower"],
             )
-            for isp in element.children
+            for isp in isps
         ),
         element.get("ContractID"),
         element.get("ServiceType"),

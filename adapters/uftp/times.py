@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from datamodels import MarketCalendar
@@ -27,11 +28,16 @@ def instant(value: datetime, zone_name: str | None) -> datetime:
 
 def same_day(zone_name: str, calendar: MarketCalendar, day: date) -> bool:
     """Whether the local day begins, ends and changes its clock there exactly as in the market."""
-    other = zone(zone_name)
-    if other is None:
+    return _same_day(zone_name, calendar.tz, day)
+
+
+@lru_cache(1024)
+def _same_day(one: str, two: str, day: date) -> bool:
+    zones = zone(one), zone(two)
+    if None in zones:
         return False
     for hour in range(0, 25, 3):
         local = datetime.combine(day, time()) + timedelta(hours=hour)
-        if local.replace(tzinfo=other).utcoffset() != local.replace(tzinfo=calendar.zone).utcoffset():
+        if len({local.replace(tzinfo=z).utcoffset() for z in zones}) > 1:
             return False
     return True

@@ -58,17 +58,18 @@ def _enumeration(name: str, values: Iterable[str]) -> ValueType:
 def _integer(name: str, minimum: int | None = None) -> ValueType:
     fits = re.compile(r"[+-]?[0-9]{1,18}").fullmatch
 
-    @lru_cache(_CACHED)
     def read(text: str) -> int:
-        text = text.strip(_SPACE)
         if fits(text) is None:
-            raise ValueError("is not a whole number of at most 18 digits")
+            text = text.strip(_SPACE)
+            if fits(text) is None:
+                raise ValueError("is not a whole number of at most 18 digits")
         value = int(text)
         if minimum is not None and value < minimum:
             raise ValueError(f"is below {minimum}")
         return value
 
-    return ValueType(name, read, str)
+    # Numbers of ISPs come again and again, powers less so.
+    return ValueType(name, lru_cache(_CACHED)(read) if minimum is not None else read, str)
 
 
 def _decimal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -22,6 +22,7 @@ __all__ = [
     "expand",
     "isp_lists",
     "known",
+    "numbers",
     "reasons",
     "rule",
     "span",
@@ -50,6 +51,16 @@ class Context:
     participants: Mapping[str, Participant]
     now: datetime
     versions: tuple[str, ...]
+    _spans: list[tuple[str, list[tuple[int, int]]]] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def spans(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Of each ISP list of a day message (see `isp_lists`): where it stands, and first and last number of its
+        ISPs; worked out once."""
+        if not self._spans:
+            lists = isp_lists(self.element)
+            self._spans.extend((where, [span(isp) for isp in isps]) for where, isps in lists)
+        return self._spans
 
     @property
     def last_isp(self) -> int | None:
@@ -149,17 +160,18 @@ def isp_lists(element: Element) -> list[tuple[str, tuple[Element, ...]]]:
 
 def span(isp: Element) -> tuple[int, int]:
     """First and last number that an ISP element addresses; a Metering ISP has no Duration."""
-    length = isp.get("Duration")
-    return isp["Start"], isp["Start"] + (1 if length is None else length) - 1
+    start, length = isp.attributes["Start"], isp.attributes.get("Duration", 1)
+    return start, start + length - 1
 
 
 def expand(isps: Iterable[Element], last: int) -> set[int]:
     """All numbers within 1..last that ISP elements address."""
-    found: set[int] = set()
-    for isp in isps:
-        first, end = span(isp)
-        found.update(range(max(first, 1), min(end, last) + 1))
-    return found
+    return numbers((span(isp) for isp in isps), last)
+
+
+def numbers(spans: Iterable[tuple[int, int]], last: int) -> set[int]:
+    """All numbers within 1..last that lie in (first, last) spans."""
+    return {k for first, end in spans for k in range(max(first, 1), min(end, last) + 1)}
 
 
 def known(context: Context, id: str | None, kind: type[T], direction: Direction) -> tuple[Known, T] | None:

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 
 from adapters.ports import Direction
 from adapters.uftp.rules.general import SERIES
-from adapters.uftp.rules.registry import Context, Finding, expand, isp_lists, rule, span
+from adapters.uftp.rules.registry import Context, Finding, expand, numbers, rule
 from adapters.uftp.schema import CANONICAL
 from adapters.uftp.times import instant
 
 
 @rule("R8", SERIES, "ISP conflict", "4.2.1")
 def no_isp_twice(context: Context) -> Iterator[Finding]:
-    for where, isps in isp_lists(context.element):
-        spans = sorted(span(isp) for isp in isps)
+    for where, spans in context.spans:
         reached = None
-        for first, last in spans:
+        for first, last in sorted(spans):
             if last < first:
                 continue
             if reached is not None and first <= reached:
@@ -30,9 +29,8 @@ def inside_day(context: Context) -> Iterator[Finding]:
     if end is None:
         yield Finding("Period", "the market's ISP does not divide this day")
         return
-    for where, isps in isp_lists(context.element):
-        for isp in isps:
-            first, last = span(isp)
+    for where, spans in context.spans:
+        for first, last in spans:
             if first < 1 or last > end or last < first:
                 yield Finding(where, f"ISPs {first}..{last} are not in 1..{end}")
 
@@ -40,8 +38,8 @@ def inside_day(context: Context) -> Iterator[Finding]:
 @rule("R42", ("D-Prognosis", "Metering"), "Lacking ISPs", "3.5 to 3.10")
 def complete(context: Context) -> Iterator[Finding]:
     end = context.last_isp or 0
-    for where, isps in isp_lists(context.element):
-        missing = sorted(set(range(1, end + 1)) - expand(isps, end))
+    for where, spans in context.spans:
+        missing = sorted(set(range(1, end + 1)) - numbers(spans, end))
         if missing:
             yield Finding(where, f"{len(missing)} of {end} ISPs are missing, the first is {missing[0]}")
 
@@ -70,7 +68,7 @@ def not_expired(context: Context) -> Iterator[Finding]:
 @rule("R4", ("FlexRequest", "FlexOffer"), "ExpirationDateTime out of bounds", "3.5 generic reasons")
 def expires_before_delivery(context: Context) -> Iterator[Finding]:
     end = context.last_isp or 0
-    last = max((span(isp)[1] for _, isps in isp_lists(context.element) for isp in isps), default=0)
+    last = max((last for _, spans in context.spans for _, last in spans), default=0)
     if not 1 <= last <= end:
         return
     expires = instant(context.element["ExpirationDateTime"], context.element["TimeZone"])
@@ -81,20 +79,20 @@ def expires_before_delivery(context: Context) -> Iterator[Finding]:
 
 @rule("R40", ("FlexRequest",), "Lacking Requested Disposition", "3.8")
 def some_requested(context: Context) -> Iterator[Finding]:
-    if all(isp.get("Disposition") != "Requested" for isp in context.element.children):
+    if "Requested" not in [isp.attributes.get("Disposition") for isp in context.element.children]:
         yield Finding("ISP", "no ISP is requested")
 
 
 @rule("R39", ("FlexRequest",), "Requested Power discrepancy", "3.8")
 def requested_direction(context: Context) -> Iterator[Finding]:
-    for isp in context.element.children:
-        if isp.get("Disposition") == "Requested" and isp["MinPower"] < 0 < isp["MaxPower"]:
+    for isp in [isp.attributes for isp in context.element.children]:
+        if isp["MinPower"] < 0 < isp["MaxPower"] and isp.get("Disposition") == "Requested":
             yield Finding(f"ISP {isp['Start']}", f"{isp['MinPower']}..{isp['MaxPower']} W has no direction")
 
 
 @rule("R44", ("FlexRequest",), "Power discrepancy", "3.8")
 def bounds_in_order(context: Context) -> Iterator[Finding]:
-    for isp in context.element.children:
+    for isp in [isp.attributes for isp in context.element.children]:
         if isp["MinPower"] > isp["MaxPower"]:
             yield Finding(f"ISP {isp['Start']}", f"MinPower {isp['MinPower']} is above MaxPower {isp['MaxPower']}")
 
