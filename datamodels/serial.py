@@ -4,8 +4,8 @@ Objects that may stand in a union carry their class name under `"$"`. Decimal, d
 bytes become strings; datetimes must be aware. `loads(dumps(x)) == x` for every canonical object.
 
 What a class looks like is worked out once, when it is first met. Two kinds of classes have a shorter form: those with
-`compact` (a series is written as runs), and those of `rows`, of which a sequence is written without field names. The long
-form, which earlier versions wrote, is read for both.
+`compact` (a series is written as runs), and those of `rows`, of which a sequence is written without field names. The
+long form, which earlier versions wrote, is read for both.
 """
 
 from __future__ import annotations
@@ -189,7 +189,11 @@ def _decoder(hint: Any) -> Codec:
 def _later(hint: Any) -> Codec:
     """The decoder of a hint that is part of another; of a class it is looked up when used, as classes may nest."""
     if isinstance(hint, type) and is_dataclass(hint):
-        return lambda data: _decoder(hint)(data)
+
+        def read(data: Any) -> Any:
+            return _decoder(hint)(data)
+
+        return read
     return _decoder(hint)
 
 

@@ -169,6 +169,8 @@ def _write(series: IspSeries) -> dict[str, Any]:
 def _read(data: dict[str, Any]) -> IspSeries:
     if data.keys() != {"$", "calendar", "period", "runs"}:
         raise ValueError(f"a series has calendar, period and runs, not {', '.join(sorted(data))}")
+    if any(type(number) is not int for run in data["runs"] for number in run):
+        raise ValueError("runs hold whole numbers")
     calendar = _calendar(tuple(data["calendar"].items()))
     return IspSeries.from_spans(calendar, date.fromisoformat(data["period"]), data["runs"])
 

@@ -1,4 +1,4 @@
-"""The inbox rows that wait to be handled, in order of arrival: from memory while handling keeps up, else from the store.
+"""The inbox rows that wait to be handled, in order of arrival: from memory while handling keeps up, else the store.
 
 A row is in the store before it is put here, so nothing here needs to be kept; what it adds is that neither the store
 nor the adapter reads again what this process has just had in hand.

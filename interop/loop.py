@@ -21,7 +21,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` on the best loop there is."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if fast():
-        import uvloop  # noqa: PLC0415 - an extra
+        import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:

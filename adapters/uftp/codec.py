@@ -6,7 +6,7 @@ are filled in when reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
@@ -23,6 +23,7 @@ __all__ = ["Element", "InvalidMessage", "decode", "encode", "validate"]
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _IGNORED = frozenset((f"{_XSI}schemaLocation", f"{_XSI}noNamespaceSchemaLocation"))
 _MOST_PROBLEMS = 20
+_MANY = 4
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
@@ -129,35 +130,59 @@ class _Reader:
         text = node.text if has_text else None
         if text and (not spec.children or text.strip()):  # an empty element holds not even white space
             self._report(node, "text is not allowed here")
+        children = list(node)
+        if has_text:
+            for child in children:
+                if (tail := child.tail) and tail.strip():
+                    self._report(node, "text is not allowed here")
+        tags = [child.tag for child in children]
         found: list[Element] = []
-        particles = iter(spec.children)
-        particle = next(particles, None)
-        count = 0
-        for child in node:
-            if has_text and (tail := child.tail) and tail.strip():
-                self._report(node, "text is not allowed here")
-            tag = child.tag
-            while particle is not None and particle.name != tag:
-                if count < particle.minimum:
-                    self._report(node, f"element {particle.name} is missing")
-                particle, count = next(particles, None), 0
-            if particle is None:
-                self._report(child, "element is not allowed here")
-                return tuple(found)
-            count += 1
-            if particle.maximum is not None and count > particle.maximum:
-                self._report(child, f"more than {particle.maximum} are not allowed")
-            found.append(self.element(child, particle))
-        while particle is not None:
-            if count < particle.minimum:
+        at = 0
+        for particle in spec.children:
+            end = at
+            while end < len(tags) and tags[end] == particle.name:
+                end += 1
+            if end - at < particle.minimum:
                 self._report(node, f"element {particle.name} is missing")
-            particle, count = next(particles, None), 0
+            if particle.maximum is not None:
+                for child in children[at + particle.maximum : end]:
+                    self._report(child, f"more than {particle.maximum} are not allowed")
+            found += self._alike(children[at:end], particle)
+            at = end
+        if at < len(children):
+            self._report(children[at], "element is not allowed here")
         return tuple(found)
+
+    def _alike(self, nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Element]:
+        """Elements of one kind. Many that state the same attributes are read attribute by attribute over all of them,
+        which takes half the time; at the least irregularity they are read singly, which reports it."""
+        if len(nodes) >= _MANY and not spec.children and not self._has_text and not any(map(len, nodes)):
+            try:
+                return _in_columns(nodes, spec)
+            except (KeyError, ValueError):
+                pass
+        return [self.element(node, spec) for node in nodes]
 
     def _report(self, node: etree._Element, message: str) -> None:
         if len(self._problems) < _MOST_PROBLEMS:
             where = node.getroottree().getpath(node)
             self._problems.append(Problem("uftp.schema", where, message, clause="UFTP 3.1.0 4"))
+
+
+def _in_columns(nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Element]:
+    """Elements without children; KeyError or ValueError where they are not valid, or not all of one form."""
+    names: list[Any] = list(nodes[0].keys())
+    if any(node.keys() != names for node in nodes):
+        raise ValueError("they do not have the same attributes in the same order")
+    if not spec.required.issubset(names):
+        raise ValueError("an attribute is missing")
+    texts: Iterable[Any] = zip(*[node.values() for node in nodes], strict=True)
+    columns = [spec.attributes[name].type.read_all(column) for name, column in zip(names, texts, strict=True)]
+    for name, value in spec.defaults:
+        if name not in names:
+            names.append(name)
+            columns.append([value] * len(nodes))
+    return [Element(spec.name, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def encode(element: Element) -> bytes:

@@ -36,7 +36,7 @@ from datamodels import (
 __all__ = ["head", "to_canonical"]
 
 
-_DISPOSITIONS = {None: Disposition.AVAILABLE, **{d.value: d for d in Disposition}}
+_DISPOSITIONS: dict[str | None, Disposition] = {None: Disposition.AVAILABLE, **{d.value: d for d in Disposition}}
 
 
 def to_canonical(element: Element, calendar: MarketCalendar) -> tuple[MarketMessage | None, tuple[Loss, ...]]:

@@ -7,7 +7,7 @@ Texts are trimmed before they are read, as every known peer does. Integers are h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +29,11 @@ class ValueType:
     write: Callable[[Any], str]
     values: tuple[str, ...] = ()
     """The permitted values of an enumeration."""
+    many: Callable[[Sequence[str]], list[Any]] | None = None
+
+    def read_all(self, texts: Sequence[str]) -> list[Any]:
+        """`read` of each; may raise ValueError where `read` would not, if a text has an unusual form."""
+        return self.many(texts) if self.many else [self.read(text) for text in texts]
 
 
 def _pattern(name: str, pattern: str, what: str) -> ValueType:
@@ -52,7 +57,10 @@ def _enumeration(name: str, values: Iterable[str]) -> ValueType:
             raise ValueError(f"is none of {', '.join(known)}")
         return value
 
-    return ValueType(name, read, str, tuple(known))
+    def many(texts: Sequence[str]) -> list[str]:
+        return [known.get(text) or read(text) for text in texts]
+
+    return ValueType(name, read, str, tuple(known), many)
 
 
 def _integer(name: str, minimum: int | None = None) -> ValueType:
@@ -68,8 +76,17 @@ def _integer(name: str, minimum: int | None = None) -> ValueType:
             raise ValueError(f"is below {minimum}")
         return value
 
-    # Numbers of ISPs come again and again, powers less so.
-    return ValueType(name, lru_cache(_CACHED)(read) if minimum is not None else read, str)
+    all_fit = re.compile(r"(?:[+-]?[0-9]{1,18} )+").fullmatch
+
+    def many(texts: Sequence[str]) -> list[int]:
+        if all_fit(" ".join(texts) + " ") is None:
+            raise ValueError("one is not a plain whole number")
+        values = list(map(int, texts))
+        if minimum is not None and min(values) < minimum:
+            raise ValueError(f"one is below {minimum}")
+        return values
+
+    return ValueType(name, read, str, many=many)
 
 
 def _decimal(

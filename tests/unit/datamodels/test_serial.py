@@ -1,7 +1,8 @@
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,14 @@ from datamodels import (
     Dispatch,
     DispatchInterval,
     DispatchKind,
+    Disposition,
     FlexOrder,
+    FlexRequest,
     Head,
+    IspSeries,
+    MarketCalendar,
     Quantity,
+    RequestIsp,
     Resource,
     ResourceKind,
     ResourceRole,
@@ -92,3 +98,43 @@ def test_two_classes_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two canonical classes are called FlexOrder"):
         register(impostor)
     register(FlexOrder)
+
+
+def test_what_earlier_versions_wrote_is_read() -> None:
+    """A series with one value an ISP, and request rows with names: stores of 0.1 hold both."""
+    calendar = MarketCalendar()
+    period = date(2026, 5, 20)
+    series = IspSeries(calendar, period, (5,) * 40 + (None,) * 16 + (-7,) * 40)
+    written = encode(series)
+    assert written["runs"] == [[1, 40, 5], [57, 40, -7]]
+    earlier = {k: v for k, v in written.items() if k != "runs"} | {"power_w": list(series.power_w)}
+    assert decode(earlier) == series
+
+    isp = RequestIsp(3, 2, Disposition.REQUESTED, -5, 0)
+    request = FlexRequest(
+        Head("a", "b", "1", "2", datetime(2026, 5, 19, tzinfo=UTC)),
+        *("ean.1", calendar, period, 1, datetime(2026, 5, 20, tzinfo=UTC), (isp,)),
+    )
+    written = encode(request)
+    assert written["isps"] == [[3, 2, "Requested", -5, 0]]
+    row = {"$": "RequestIsp", "start": 3, "duration": 2, "disposition": "Requested", "min_power_w": -5}
+    assert decode(written | {"isps": [row | {"max_power_w": 0}]}) == request
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"runs": [[1, 2]]}, "unpack"),
+        ({"runs": [[96, 2, 5]]}, "outside"),
+        ({"runs": [[1, 2, 5], [2, 1, 5]]}, "twice"),
+        ({"runs": [[1, 2, "5"]]}, "whole"),
+        ({"runs": [["1", 2, 5]]}, "whole"),
+        ({"runs": None}, "IspSeries"),
+        ({"extra": 1}, "extra"),
+        ({"period": 7}, "IspSeries"),
+    ],
+)
+def test_a_damaged_series_is_refused(change: dict[str, Any], complaint: str) -> None:
+    good = encode(IspSeries.empty(MarketCalendar(), date(2026, 5, 20)))
+    with pytest.raises(ValueError, match=complaint):
+        decode(good | change)
