@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -152,6 +153,12 @@ class History(Protocol):
 
         `subject` is the congestion point or EAN (for a FlexRequest: the conversation), `period` the ISO day.
         """
+
+    def latest_created(self, kind: str, peer: str) -> datetime | None:
+        """When the newest accepted message of that canonical kind from a peer was made, by its own time stamp."""
+
+    def order_named(self, peer: str, reference: str) -> FlexOrder | None:
+        """The accepted order of a peer with that OrderReference, which is unique per DSO."""
 
     def orders(self, offer: str) -> Sequence[FlexOrder]:
         """Accepted orders on the offer with that message id."""

@@ -102,7 +102,8 @@ class SettlementBasis(StrEnum):
 class Contract:
     """A bilateral flexibility contract between a DSO and an aggregator (UFTP appendix 3).
 
-    `reserved` is what the aggregator must be able to offer on every day: signed W per stretch of ISPs.
+    `reserved` is what the aggregator must be able to offer on every day: signed W per stretch of ISPs. Where
+    `bounded_offers` holds, no offer may leave the bounds of the request that it answers.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Contract:
     currency: str = "EUR"
     penalty_eur_per_kwh: Decimal = Decimal(0)
     reserved: tuple[Run, ...] = ()
+    bounded_offers: bool = False
 
     def reserved_on(self, calendar: MarketCalendar, day: date) -> IspSeries | None:
         """What is reserved on a day, None where nothing is; ISPs that a short day lacks fall away."""
@@ -162,7 +164,10 @@ class Prosumer:
 
 @dataclass(frozen=True, slots=True)
 class MarketTerms:
-    """The rules both parties agreed on: calendar, places, contracts, and the market's optional components."""
+    """The rules both parties agreed on: calendar, places, contracts, and the market's optional components.
+
+    Where `power_limits_bind` holds, prognoses and offers beyond a congestion point's limits are rejected.
+    """
 
     calendar: MarketCalendar = MarketCalendar()
     congestion_points: tuple[CongestionPoint, ...] = ()
@@ -171,6 +176,7 @@ class MarketTerms:
     settlement_basis: SettlementBasis = SettlementBasis.PAY_DELIVERED
     penalty_eur_per_kwh: Decimal = Decimal(0)
     baseline_references: tuple[str, ...] = ()
+    power_limits_bind: bool = False
 
     def congestion_point(self, address: str) -> CongestionPoint | None:
         return next((cp for cp in self.congestion_points if cp.address == address), None)

@@ -165,6 +165,8 @@ class ReservedConfig:
 
 @dataclass(frozen=True, slots=True)
 class ContractConfig:
+    """With `bounded_offers`, an offer beyond the bounds of the request that it answers is rejected."""
+
     id: str
     dso: str
     agr: str
@@ -172,6 +174,7 @@ class ContractConfig:
     baseline_method: BaselineMethod = BaselineMethod.D_PROGNOSIS
     penalty_eur_per_kwh: Decimal = Decimal(0)
     reserved: tuple[ReservedConfig, ...] = ()
+    bounded_offers: bool = False
 
     def canonical(self, currency: str) -> Contract:
         return Contract(
@@ -183,13 +186,14 @@ class ContractConfig:
             currency,
             self.penalty_eur_per_kwh,
             tuple(Run(r.start, r.duration, r.power_w) for r in self.reserved),
+            self.bounded_offers,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MarketConfig:
     """`day_ahead_gate` is local time on the day before; intraday trade for an ISP closes `intraday_lead_minutes`
-    before it begins."""
+    before it begins. With `power_limits_bind`, prognoses and offers beyond a congestion point's limits are rejected."""
 
     timezone: str = "Europe/Amsterdam"
     isp_minutes: int = 15
@@ -202,6 +206,7 @@ class MarketConfig:
     baseline_method: BaselineMethod = BaselineMethod.D_PROGNOSIS
     day_ahead_gate: str = "12:00"
     intraday_lead_minutes: int = 60
+    power_limits_bind: bool = False
 
     def __post_init__(self) -> None:
         self.calendar()
@@ -224,6 +229,7 @@ class MarketConfig:
             settlement_basis=self.settlement_basis,
             penalty_eur_per_kwh=self.penalty_eur_per_kwh,
             baseline_references=self.baseline_references,
+            power_limits_bind=self.power_limits_bind,
         )
 
 

@@ -103,6 +103,12 @@ class NoHistory:
     def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:
         return None
 
+    def latest_created(self, kind: str, peer: str) -> datetime | None:
+        return None
+
+    def order_named(self, peer: str, reference: str) -> FlexOrder | None:
+        return None
+
     def orders(self, offer: str) -> Sequence[FlexOrder]:
         return ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from adapters.ports import Direction, Known
@@ -73,6 +74,14 @@ class Book:
             if (revision := _revision(record.message, kind, subject, period)) is not None
         ]
         return max(revisions, default=None)
+
+    def latest_created(self, kind: str, peer: str) -> datetime | None:
+        heard = (r for r in self._records.values() if r.direction is Direction.IN and r.peer == peer and r.accepted)
+        return max((r.message.head.created for r in heard if type(r.message).__name__ == kind), default=None)
+
+    def order_named(self, peer: str, reference: str) -> FlexOrder | None:
+        theirs = (order for order in self._accepted_orders() if order.head.sender == peer)
+        return next((order for order in theirs if order.order_reference == reference), None)
 
     def orders(self, offer: str) -> list[FlexOrder]:
         return [order for order in self._accepted_orders() if order.offer == offer]

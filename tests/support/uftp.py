@@ -99,6 +99,14 @@ class MemoryHistory:
         ]
         return max(found, default=None)
 
+    def latest_created(self, kind: str, peer: str) -> datetime | None:
+        heard = [k for k in self.known.values() if k.direction is Direction.IN and k.peer == peer and k.accepted]
+        return max((k.message.head.created for k in heard if type(k.message).__name__ == kind), default=None)
+
+    def order_named(self, peer: str, reference: str) -> FlexOrder | None:
+        theirs = (order for order in self._orders() if order.head.sender == peer)
+        return next((o for o in theirs if o.order_reference == reference), None)
+
     def orders(self, offer: str) -> Sequence[FlexOrder]:
         return [o for o in self._orders() if o.offer == offer]
 

@@ -4,7 +4,19 @@ Importing this package fills the registry. R numbers are the rules of a message 
 before, M numbers those of the market. All failures are collected; nothing here raises for a bad message.
 """
 
-from adapters.uftp.rules import general, offers, orders, series, settlement
+from adapters.uftp.rules import general, offers, orders, reference, series, settlement
 from adapters.uftp.rules.registry import RULES, Context, Rule, check, reasons
 
-__all__ = ["RULES", "Context", "Rule", "check", "general", "offers", "orders", "reasons", "series", "settlement"]
+__all__ = [
+    "RULES",
+    "Context",
+    "Rule",
+    "check",
+    "general",
+    "offers",
+    "orders",
+    "reasons",
+    "reference",
+    "series",
+    "settlement",
+]

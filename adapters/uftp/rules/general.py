@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 
 from adapters.ports import Direction
 from adapters.uftp.codec import Element
@@ -124,29 +123,3 @@ def _is_theirs(point: CongestionPoint, context: Context) -> bool:
     return point.dso == context.sender or (
         participant is not None and limits_of(participant.profile).foreign_activation
     )
-
-
-@rule("R15", ("DSOPortfolioUpdate", "AGRPortfolioUpdate"), "Period out of bounds", "3.5 generic reasons")
-def portfolio_order(context: Context) -> Iterator[Finding]:
-    for entry in _dated(context.element):
-        if _end(entry) < entry["StartPeriod"]:
-            yield Finding(entry["EntityAddress"], f"ends {_end(entry)} before it starts {entry['StartPeriod']}")
-
-
-@rule("R13", ("DSOPortfolioUpdate",), "Period out of bounds", "3.5 generic reasons")
-def portfolio_inside(context: Context) -> Iterator[Finding]:
-    for point in context.element.children:
-        for connection in point.children:
-            if connection["StartPeriod"] < point["StartPeriod"] or _end(connection) > _end(point):
-                yield Finding(connection["EntityAddress"], "is not inside the period of its congestion point")
-
-
-def _dated(element: Element) -> Iterator[Element]:
-    for child in element.children:
-        yield child
-        yield from _dated(child)
-
-
-def _end(entry: Element) -> date:
-    end: date | None = entry.get("EndPeriod")
-    return end or date.max

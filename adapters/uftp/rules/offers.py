@@ -94,6 +94,23 @@ def offers_what_is_requested(context: Context) -> Iterator[Finding]:
         yield Finding("OfferOption", "no ISP that was requested is offered")
 
 
+@rule("M9", ("FlexOffer",), "Power value rejection", "3.8, appendix 3")
+def inside_request(context: Context) -> Iterator[Finding]:
+    request, offer = _request(context), context.canonical
+    if request is None or not isinstance(offer, FlexOffer):
+        return
+    contract = context.terms.contract(offer.contract or request.contract or "")
+    if contract is None or not contract.bounded_offers:
+        return
+    for option in offer.options:
+        for number, power in option.power:
+            bounds = request.bounds(number)
+            if bounds is not None and not bounds.min_power_w <= power <= bounds.max_power_w:
+                allowed = f"{bounds.min_power_w}..{bounds.max_power_w} W"
+                yield Finding(f"OfferOption {option.reference}", f"{power} W in ISP {number} is not in {allowed}")
+                break
+
+
 @rule("R32", ("FlexOffer",), "Invalid Message", "4.2")
 def market_currency(context: Context) -> Iterator[Finding]:
     stated, market = context.element["Currency"], context.terms.calendar.currency
@@ -128,11 +145,21 @@ def _revoked(context: Context) -> FlexOffer | None:
     return found[1]
 
 
+# The same words for a foreign offer as for none: nobody learns here what others offer.
+_NO_OFFER = Finding("FlexOfferMessageID", "no such offer was received from this party in this conversation")
+
+
 @rule("R6", ("FlexOfferRevocation",), "Unknown reference FlexOfferMessageID", "3.5 generic reasons")
 def revoker_is_offerer(context: Context) -> Iterator[Finding]:
-    # The same words for a foreign offer as for none: nobody learns here what others offer.
+    found = context.history.find(context.element["FlexOfferMessageID"])
+    if found is not None and found.peer != context.sender:
+        yield _NO_OFFER
+
+
+@rule("R20.revocation", ("FlexOfferRevocation",), "Unknown reference FlexOfferMessageID", "3.5 generic reasons")
+def revoked_offer_known(context: Context) -> Iterator[Finding]:
     if _revoked(context) is None:
-        yield Finding("FlexOfferMessageID", "no such offer was received from this party in this conversation")
+        yield _NO_OFFER
 
 
 @rule("R49", ("FlexOfferRevocation",), "Flexibility procured", "3.8")

@@ -158,12 +158,7 @@ def activation_allowed(context: Context) -> Iterator[Finding]:
 
 @rule("M8", _ORDER, "Invalid Message", "4.2")
 def order_reference_unique(context: Context) -> Iterator[Finding]:
-    element = context.element
-    day = element["Period"].isoformat()
-    for order in context.history.orders_between(element["CongestionPoint"], day, day):
-        if (
-            order.order_reference == element["OrderReference"]
-            and order.head.sender == context.sender
-            and order.head.message_id != element["MessageID"]
-        ):
-            yield Finding("OrderReference", f"{order.order_reference} was used before", "OrderReference is not unique")
+    reference = context.element["OrderReference"]
+    order = context.history.order_named(context.sender, reference)
+    if order is not None and order.head.message_id != context.element["MessageID"]:
+        yield Finding("OrderReference", f"{reference} was used before", "OrderReference is not unique")

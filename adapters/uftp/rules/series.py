@@ -123,6 +123,24 @@ def reservation_shrinks(context: Context) -> Iterator[Finding]:
                 break
 
 
+@rule("M5.limits", ("D-Prognosis", "FlexOffer"), "Power value rejection", "3.7, 3.8")
+def inside_limits(context: Context) -> Iterator[Finding]:
+    # Only where the market says so: a prognosis above a limit is elsewhere what a request answers.
+    point = context.terms.congestion_point(context.element["CongestionPoint"])
+    if not context.terms.power_limits_bind or point is None:
+        return
+    low, high = (None if w is None else sign * w for sign, w in ((-1, point.export_limit_w), (1, point.import_limit_w)))
+    if context.element.name == "FlexOffer" and low is not None and high is not None:
+        low, high = low - high, high - low  # a deviation is at most the way from one limit to the other
+    elif context.element.name == "FlexOffer":
+        return
+    for where, isps in isp_lists(context.element):
+        for isp in isps:
+            if (low is not None and isp["Power"] < low) or (high is not None and isp["Power"] > high):
+                yield Finding(where, f"{isp['Power']} W in ISP {isp['Start']} is beyond the limits of {point.address}")
+                break
+
+
 @rule("M7", ("Metering",), "Invalid Message", "4.3 units")
 def unit_fits(context: Context) -> Iterator[Finding]:
     for profile in context.element.children:

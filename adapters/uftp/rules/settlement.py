@@ -117,7 +117,9 @@ def _expected(row: SettlementRow, order: FlexOrder, orders: list[FlexOrder], con
     earlier = [
         other.power
         for other in orders[: orders.index(order)]
-        if other.congestion_point == order.congestion_point and other.power.period == series.period
+        if other.congestion_point == order.congestion_point
+        and other.power.period == series.period
+        and (other.prognosis, other.baseline_reference) == (order.prognosis, order.baseline_reference)
     ]
     expected = settle_order(
         order.order_reference,

@@ -195,6 +195,12 @@ def test_the_book_remembers_orders_and_revisions_and_survives_storage():
     assert book.orders_between(POINT, "2030-06-03", "2030-06-30") == []
     assert book.latest_revision("Prognosis", AGR, POINT, "2030-06-02") == 3
     assert book.latest_revision("Prognosis", "other.example.org", POINT, "2030-06-02") is None
+    assert book.order_named(DSO, "ref-1") == order
+    assert book.order_named(DSO, "ref-2") is None
+    assert book.order_named(AGR, "ref-1") is None
+    assert book.latest_created("Prognosis", AGR) == NOW
+    assert book.latest_created("Prognosis", DSO) is None
+    assert book.latest_created("AgrPortfolioUpdate", AGR) is None
 
 
 def test_the_cheapest_option_that_clears_is_chosen():
