@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adapters.ports import Direction
 from adapters.uftp.rules.general import SERIES
-from adapters.uftp.rules.registry import Context, Finding, expand, numbers, rule
+from adapters.uftp.rules.registry import Context, Finding, expand, isp_lists, numbers, rule
 from adapters.uftp.schema import CANONICAL
 from adapters.uftp.times import instant
 
