@@ -27,6 +27,7 @@ from interop import config, maturity, plugins
 from interop.aggregator.desk import AggregatorOptions
 from interop.aggregator.planner import Planner
 from interop.cli import main as command_line
+from interop.commonreference.desk import CommonReferenceOptions
 from interop.gridoperator.desk import GridOperatorOptions
 
 __all__ = ["PAGES", "pages", "write"]
@@ -58,6 +59,7 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
 _DESKS: tuple[tuple[str, type[Any], tuple[type[Any], ...]], ...] = (
     ("aggregator", AggregatorOptions, (Planner,)),
     ("gridoperator", GridOperatorOptions, ()),
+    ("commonreference", CommonReferenceOptions, ()),
 )
 _TYPES = {
     "str": "text",
@@ -168,7 +170,7 @@ def _type_name(hint: Any) -> str:
         return " or ".join(_type_name(part) for part in inner if part is not type(None))
     if origin is tuple:
         return f"list of {_type_name(inner[0])}"
-    if origin is dict or hint is Any:
+    if origin is dict or hint is Any or dataclasses.is_dataclass(hint):
         return "table"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return ", ".join(f"`{member.value}`" for member in hint)

@@ -1,0 +1,1 @@
+"""The common reference operator: which connections are behind which congestion point, and who represents them."""
