@@ -30,6 +30,8 @@ class ValueType:
     values: tuple[str, ...] = ()
     """The permitted values of an enumeration."""
     many: Callable[[Sequence[str]], list[Any]] | None = None
+    facets: tuple[tuple[str, str], ...] = ()
+    """How the type restricts its base, in the words of XML Schema."""
 
     def read_all(self, texts: Sequence[str]) -> list[Any]:
         """`read` of each; may raise ValueError where `read` would not, if a text has an unusual form."""
@@ -45,7 +47,7 @@ def _pattern(name: str, pattern: str, what: str) -> ValueType:
             raise ValueError(f"is not {what}")
         return text
 
-    return ValueType(name, read, str)
+    return ValueType(name, read, str, facets=(("pattern", pattern),))
 
 
 def _enumeration(name: str, values: Iterable[str]) -> ValueType:
@@ -60,7 +62,7 @@ def _enumeration(name: str, values: Iterable[str]) -> ValueType:
     def many(texts: Sequence[str]) -> list[str]:
         return [known.get(text) or read(text) for text in texts]
 
-    return ValueType(name, read, str, tuple(known), many)
+    return ValueType(name, read, str, tuple(known), many, tuple(("enumeration", value) for value in known))
 
 
 def _integer(name: str, minimum: int | None = None) -> ValueType:
@@ -108,7 +110,9 @@ def _decimal(
             raise ValueError(f"is above {high}")
         return value
 
-    return ValueType(name, read, lambda value: format(value, "f"))
+    facets = (("fractionDigits", digits), ("minInclusive", low), ("maxInclusive", high))
+    stated = tuple((facet, str(value)) for facet, value in facets if value is not None)
+    return ValueType(name, read, lambda value: format(value, "f"), facets=stated)
 
 
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)?")
