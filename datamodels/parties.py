@@ -104,6 +104,7 @@ class Contract:
 
     `reserved` is what the aggregator must be able to offer on every day: signed W per stretch of ISPs. Where
     `bounded_offers` holds, no offer may leave the bounds of the request that it answers.
+    `price_eur_per_kwh` pays what is ordered of `reserved` without an offer.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Contract:
     penalty_eur_per_kwh: Decimal = Decimal(0)
     reserved: tuple[Run, ...] = ()
     bounded_offers: bool = False
+    price_eur_per_kwh: Decimal = Decimal(0)
 
     def reserved_on(self, calendar: MarketCalendar, day: date) -> IspSeries | None:
         """What is reserved on a day, None where nothing is; ISPs that a short day lacks fall away."""

@@ -175,6 +175,7 @@ class ContractConfig:
     penalty_eur_per_kwh: Decimal = Decimal(0)
     reserved: tuple[ReservedConfig, ...] = ()
     bounded_offers: bool = False
+    price_eur_per_kwh: Decimal = Decimal(0)
 
     def canonical(self, currency: str) -> Contract:
         return Contract(
@@ -187,6 +188,7 @@ class ContractConfig:
             self.penalty_eur_per_kwh,
             tuple(Run(r.start, r.duration, r.power_w) for r in self.reserved),
             self.bounded_offers,
+            self.price_eur_per_kwh,
         )
 
 

@@ -28,7 +28,8 @@ from interop.aggregator.desk import AggregatorOptions
 from interop.aggregator.planner import Planner
 from interop.cli import main as command_line
 from interop.commonreference.desk import CommonReferenceOptions
-from interop.gridoperator.desk import GridOperatorOptions
+from interop.gridoperator.history import History
+from interop.gridoperator.options import GridOperatorOptions, PointOptions
 
 __all__ = ["PAGES", "pages", "write"]
 
@@ -57,9 +58,10 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )
 _DESKS: tuple[tuple[str, type[Any], tuple[type[Any], ...]], ...] = (
-    ("aggregator", AggregatorOptions, (Planner,)),
-    ("gridoperator", GridOperatorOptions, ()),
-    ("commonreference", CommonReferenceOptions, ()),
+    ('[desk.options] of kind = "aggregator"', AggregatorOptions, (Planner,)),
+    ('[desk.options] of kind = "gridoperator"', GridOperatorOptions, (History,)),
+    ('[[desk.options.points]] of kind = "gridoperator"', PointOptions, ()),
+    ('[desk.options] of kind = "commonreference"', CommonReferenceOptions, ()),
 )
 _TYPES = {
     "str": "text",
@@ -88,8 +90,8 @@ def configuration() -> str:
     parts.append("## Adapters\n\nAn adapter runs when its table is there.\n")
     parts += [_table(title, cls) for title, cls in _ADAPTERS]
     parts.append("## Desks\n\nA desk decides for its party; `[desk.options]` holds its own settings.\n")
-    for name, options, more in _DESKS:
-        parts.append(_table(f'[desk.options] of kind = "{name}"', options))
+    for title, options, more in _DESKS:
+        parts.append(_table(title, options))
         parts += [_prose(cls) for cls in more]
     return "\n".join(parts)
 
@@ -99,7 +101,7 @@ def _table(title: str, cls: type[Any]) -> str:
     lines = [f"### `{title}`\n"]
     if not _is_made_up(cls):
         lines.append(_prose(cls))
-    nested = {inner for _, inner in (*_SECTIONS, *_ADAPTERS)}
+    nested = set(_tabled())
     rows = [
         (f"`{f.name}`", _type_name(hints[f.name]), _default(f), told.get(f.name, ""))
         for f in dataclasses.fields(cls)

@@ -1,7 +1,7 @@
-"""From a prognosis to a request: which ISPs are congested, and how far the net may be moved.
+"""From the prognosed net power of a day to the room there is: how far the net may, or must, be moved per ISP.
 
-The grid operator knows each bus's usual load and the installed generation; it spreads a prognosed net power over the
-buses accordingly and lets power flow decide.
+The grid operator knows each bus's usual load and the installed generation; it spreads the net power that aggregators
+expect together over the buses accordingly and lets power flow decide.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodels import Disposition, IspSeries, RequestIsp
+from datamodels import IspSeries
 from interop.gridoperator.powerflow import Flow, Grid
 
 __all__ = ["Allocation", "Assessment", "assess"]
@@ -22,7 +22,10 @@ _BISECTIONS = 14
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """How a net power is spread: usual load per ISP and bus, and each bus's share of installed generation."""
+    """How a net power is spread: usual load per ISP and bus, and each bus's share of installed generation.
+
+    What nobody represents is no part of that net power; it stays as it usually is.
+    """
 
     load_kw: Floats
     """(T, buses) >= 0"""
@@ -30,9 +33,11 @@ class Allocation:
     """(T, buses)"""
     generation_share: Floats
     """(buses,) sums to 1"""
+    fixed_kw: Floats | None = None
+    """(T, buses) net power of what nobody represents"""
 
     def spread(self, net_kw: Floats) -> Floats:
-        """(T, buses) powers that sum to `net_kw` (T,): the usual load, and generation for the rest.
+        """(T, buses) powers that sum to `net_kw` (T,) and the fixed ones: the usual load, and generation for the rest.
 
         A net power above the usual load has no generation: the loads grow in proportion.
         """
@@ -40,12 +45,12 @@ class Allocation:
         generation = np.maximum(usual - net_kw, 0.0)
         growth = np.where(net_kw > usual, net_kw / np.maximum(usual, 1e-9), 1.0)
         spread: Floats = self.load_kw * growth[:, None] - generation[:, None] * self.generation_share[None, :]
-        return spread
+        return spread if self.fixed_kw is None else spread + self.fixed_kw
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What power flow says about a day: flow at the prognosis, and the net power the grid can carry (T,)."""
+    """What power flow says about a day: flow at what is expected, and the net power the grid can carry (T,)."""
 
     flow: Flow
     net_min_kw: Floats
@@ -55,29 +60,25 @@ class Assessment:
     def congested(self) -> NDArray[np.bool_]:
         return self.flow.congested
 
-    def request(self, prognosis: IspSeries) -> tuple[RequestIsp, ...]:
-        """ISPs of a FlexRequest: bounds on the deviation from the prognosis, for every ISP of the day.
+    def room(self, net: IspSeries) -> dict[int, tuple[int, int]]:
+        """Per ISP, the least and the most (W) by which the net power may change from `net`.
 
-        An ISP whose prognosis lies outside what the grid carries is Requested and has one direction; the others are
-        Available: room that may be used and must not be exceeded.
+        Both are above zero where more consumption is needed, both below where less is; else the room holds zero.
         """
-        out = []
-        for isp, power in prognosis:
+        found = {}
+        for isp, power in net:
             low = int(np.ceil(self.net_min_kw[isp - 1] * 1000)) - power
             high = int(np.floor(self.net_max_kw[isp - 1] * 1000)) - power
-            wanted = low > 0 or high < 0
-            out.append(
-                RequestIsp(isp, 1, Disposition.REQUESTED if wanted else Disposition.AVAILABLE, low, max(low, high))
-            )
-        return tuple(out)
+            found[isp] = (low, max(low, high))
+        return found
 
 
-def assess(grid: Grid, allocation: Allocation, prognosis: IspSeries, reserve: float = 0.97) -> Assessment:
-    """Run power flow at the prognosis and find, per ISP, the net powers at which loading reaches `reserve`.
+def assess(grid: Grid, allocation: Allocation, net: IspSeries, reserve: float = 0.97) -> Assessment:
+    """Run power flow at the expected net power and find, per ISP, the net powers at which loading reaches `reserve`.
 
     `reserve` is the share of the rating that may be planned with; what is kept back covers losses and forecast error.
     """
-    net_kw = prognosis.array() / 1000.0
+    net_kw = net.array() / 1000.0
     flow = grid.run(allocation.spread(net_kw), allocation.reactive_kvar)
     far = 3.0 * grid.rating_kva
     return Assessment(

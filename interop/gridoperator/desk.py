@@ -1,242 +1,215 @@
-"""The grid operator at work: prognosis in, request out; offers in, order out; metering in, settlement out."""
+"""The grid operator at work: prognoses in, requests out; offers in, orders out; metering in, settlement out.
+
+What is due follows from the book; the modules beside this one say what it is, as pure functions. Power flow and the
+choice among offers run outside the event loop, and what they found counts only if the book still says the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 
-from adapters.ports import Direction
-from datamodels import (
-    FlexOffer,
-    FlexOrder,
-    FlexRequest,
-    Head,
-    IspSeries,
-    Metering,
-    Prognosis,
-)
+from adapters.ports import Interpretation, Received
+from datamodels import Acknowledgement, FlexOffer, Prognosis
 from interop.desk import DeskContext
-from interop.effects import Log
-from interop.gridoperator.congestion import Allocation, Assessment, assess
-from interop.gridoperator.powerflow import Grid
-from interop.market.choice import choose
+from interop.effects import Alarm, Effect, Log
+from interop.gridoperator import decide
+from interop.gridoperator.account import settlements, verdict
+from interop.gridoperator.congestion import Assessment
+from interop.gridoperator.net import Net
+from interop.gridoperator.options import GridOperatorOptions, Operator
+from interop.gridoperator.position import Position, positions, validated
+from interop.gridoperator.reference import connections, questions
+from interop.gridoperator.request import requests, reservations, upcoming
+from interop.market.choice import Choice, Room, choose
 from interop.market.desk import MarketDesk, read_options
-from interop.market.ids import head
-from interop.market.settle import metered, settle
+from interop.market.machine import Judgement
+from interop.market.portfolio import configured_points, due_dso, reference_operator
+from interop.market.reserve import need_of
 
 __all__ = ["GridOperatorDesk", "build"]
 
-
-@dataclass(frozen=True, slots=True)
-class GridOperatorOptions:
-    """Settings of the grid operator's desk.
-
-    Attributes:
-        network_file: the net (JSON tables of a SimBench extract, see `Grid`).
-        history_file: measured quarter-hours of whole local days, to know each bus's usual load (npz).
-        connections: EANs that must all be metered before a day is settled; without any, nothing is.
-        reserve: share of a rating that may be planned with.
-    """
-
-    network_file: Path
-    history_file: Path
-    connections: tuple[str, ...] = ()
-    reserve: float = 0.97
-
-    def __post_init__(self) -> None:
-        if not 0 < self.reserve <= 1:
-            raise ValueError(f"reserve {self.reserve} is not in (0, 1]")
+_NEGLIGIBLE = 0.001
+"""Share of the transformer's rating by which a day may miss the planned reserve without a new round of trade."""
 
 
 class GridOperatorDesk(MarketDesk):
-    """Keeps one low-voltage net within its ratings by asking aggregators for flexibility."""
+    """Keeps low-voltage nets within their ratings by asking aggregators for flexibility."""
 
-    def __init__(self, context: DeskContext, options: GridOperatorOptions) -> None:
+    def __init__(
+        self,
+        context: DeskContext,
+        options: GridOperatorOptions,
+        net: Net | None = None,
+        nets: Mapping[str, Net] | None = None,
+    ) -> None:
+        """`nets` by congestion point; `net` is behind all others that are ours."""
         super().__init__(context)
-        self.grid, self.allocation = _read(options.network_file, options.history_file)
-        self.connections = frozenset(options.connections)
-        self.reserve = options.reserve
-        self._assessed: dict[str, Assessment] = {}
-        self._clear: set[str] = set()
+        self.options = options
+        self.operator = Operator(context.domain, context.terms, context.participants, options)
+        self._net, self._nets = net, dict(nets or {})
+        own = [point.address for point in context.terms.congestion_points if point.dso == context.domain]
+        in_nets = {point: found.connections for point in own if (found := self.net(point)) is not None}
+        self._points = configured_points(context.terms, context.domain, connections(options, own, in_nets))
+        self._published_on: date | None = None
+        # Both only save work: by congestion point and day, the last state that was looked at and what was found.
+        self._assessed: dict[tuple[str, date], tuple[str, Assessment]] = {}
+        self._settled_on: dict[tuple[str, date], str] = {}
+
+    # --- the hub's calls ----------------------------------------------------------------------------
+
+    def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
+        super().load(documents)
+        self._published_on = None
+
+    def judge(self, peer: str, interpretation: Interpretation, now: datetime) -> Judgement:
+        message = interpretation.message
+        if isinstance(message, Prognosis):
+            return Judgement(details=validated(self.book, message))
+        return Judgement()
+
+    def on_message(
+        self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
+    ) -> list[Effect]:
+        effects = super().on_message(peer, adapter, interpretation, received, now)
+        message = interpretation.message
+        if isinstance(message, Acknowledgement):
+            self._published_on = None
+            more = verdict(self.book, message)
+            self.book.apply(more)
+            effects += more
+        return effects
+
+    # --- what is due ----------------------------------------------------------------------------
 
     async def work(self, now: datetime) -> None:
-        for prognosis in self._newest_prognoses():
-            if not self._said(self._request_head(prognosis, now)) and now < self._gate(prognosis):
-                await self._request(prognosis, now)
-        for request in self.book.messages(FlexRequest, direction=Direction.OUT, accepted=True):
-            if not self._said(self._order_head(request, now)):
-                await self._order(request, now)
-        await self._settle(now)
-
-    # --- plan and validate ----------------------------------------------------------------------------
-
-    def _newest_prognoses(self) -> list[Prognosis]:
-        newest: dict[tuple[str, object], Prognosis] = {}
-        for prognosis in self.book.messages(Prognosis, direction=Direction.IN, accepted=True):
-            newest[prognosis.congestion_point, prognosis.power.period] = prognosis
-        return list(newest.values())
-
-    def _gate(self, prognosis: Prognosis) -> datetime:
-        """When day-ahead trade for the prognosed day closes."""
         calendar = self.context.terms.calendar
-        day_before = prognosis.power.period - timedelta(days=1)
-        return datetime.combine(day_before, calendar.day_ahead_gate, calendar.zone)
+        await self._keep_reference(now)
+        for position in positions(self.operator, self.book, now):
+            if position.is_ready(calendar, now) and (net := self.net(position.point)) is not None:
+                await self._trade(position, net, now)
+        if due := settlements(self.operator, self.book, now):
+            await self.say(*due)
 
-    async def assessment(self, prognosis: Prognosis) -> Assessment:
-        """Power flow at a prognosis, outside the event loop; remembered per message."""
-        key = prognosis.head.message_id
-        if key not in self._assessed:
-            self._assessed[key] = await asyncio.to_thread(
-                assess, self.grid, self.allocation, prognosis.power, self.reserve
-            )
-        return self._assessed[key]
-
-    async def _request(self, prognosis: Prognosis, now: datetime) -> None:
-        result = await self.assessment(prognosis)
-        isps = result.request(prognosis.power)
-        request = FlexRequest(
-            head=self._request_head(prognosis, now),
-            congestion_point=prognosis.congestion_point,
-            calendar=self.context.terms.calendar,
-            period=prognosis.power.period,
-            revision=prognosis.revision,
-            expires=self._gate(prognosis),
-            isps=isps,
-        )
-        found = {
-            "prognosis": prognosis.head.message_id,
-            "congested": [int(k) + 1 for k in np.flatnonzero(result.congested)],
-            "requested": sorted(request.requested),
-            "max_loading": float(result.flow.trafo_loading.max()),
-        }
-        if request.requested:
-            await self.say(request, also=[Log("grid.congested", found)])
-        elif prognosis.head.message_id not in self._clear:
-            self._clear.add(prognosis.head.message_id)
-            await self.context.do([Log("grid.clear", found)])
-
-    async def _order(self, request: FlexRequest, now: datetime) -> None:
-        offers = [
-            offer
-            for offer in self.book.messages(FlexOffer, direction=Direction.IN, accepted=True)
-            if offer.request == request.head.message_id and now < offer.expires and not self._revoked(offer)
-        ]
-        if not offers:
+    async def _keep_reference(self, now: datetime) -> None:
+        """Publish what is behind our congestion points, and ask who represents it; nothing without a CRO."""
+        if reference_operator(self.context.participants) is None:
             return
-        prognosis = self._baseline(offers[0])
-        if prognosis is None:
+        today = now.astimezone(self.context.terms.calendar.zone).date()
+        if self._published_on != today:
+            update = due_dso(self.book, self.context, self._points, now)
+            if update is not None:
+                await self.say(update)
+            self._published_on = today
+        await self.say(*questions(self.book, self.context, [point.address for point in self._points], now))
+
+    def net(self, point: str) -> Net | None:
+        """The net behind a congestion point, None for one that is not ours."""
+        terms = self.context.terms.congestion_point(point)
+        if terms is None or terms.dso != self.context.domain:
+            return None
+        return self._nets.get(point, self._net)
+
+    async def assessment(self, position: Position, net: Net) -> Assessment:
+        """Power flow at a position, remembered until the position changes."""
+        place = position.point, position.day
+        known = self._assessed.get(place)
+        if known is None or known[0] != position.state:
+            away = net.unrepresented(position.metered_eans)
+            found = await asyncio.to_thread(net.assess, position.net, away, self.options.reserve)
+            known = self._assessed[place] = position.state, found
+            if not _needs(found.room(position.net), net):
+                await self.context.do([Log("grid.clear", _told(position, found))])
+        return known[1]
+
+    async def _trade(self, position: Position, net: Net, now: datetime) -> None:
+        assessment = await self.assessment(position, net)
+        room = upcoming(self.context.terms.calendar, position.day, assessment.room(position.net), now)
+        if self.options.release_reservations:
+            await self.say(*reservations(self.operator, self.book, position, room, now))
+        if not _needs(room, net):
             return
-        chosen = await asyncio.to_thread(
-            choose, request, offers, lambda power: self._clears(request, prognosis.power + power)
-        )
-        if chosen is None:
-            return
-        offer, option = chosen.offer, chosen.option
-        order = FlexOrder(
-            head=self._order_head(request, now),
-            congestion_point=offer.congestion_point,
-            order_reference=f"{request.period:%Y%m%d}-{offer.head.message_id[:8]}-{option.reference}",
-            price=option.price,
-            currency=offer.currency,
-            power=option.power,
-            offer=offer.head.message_id,
-            option=option.reference,
-            prognosis=offer.prognosis,
-            contract=offer.contract,
-            baseline_reference=offer.baseline_reference,
-        )
-        await self.say(order)
-
-    def _clears(self, request: FlexRequest, net: IspSeries) -> bool:
-        """Whether no requested ISP is congested at that net power, and no other is made so."""
-        flow = self.grid.run(self.allocation.spread(net.array() / 1000.0), self.allocation.reactive_kvar)
-        return not flow.congested[[k - 1 for k in sorted(request.requested)]].any()
-
-    # --- settle ----------------------------------------------------------------------------
-
-    async def _settle(self, now: datetime) -> None:
-        calendar = self.context.terms.calendar
-        orders = self.book.messages(FlexOrder, direction=Direction.OUT, accepted=True)
-        for day in sorted({order.power.period for order in orders}):
-            if now < calendar.day_span(day)[1]:
-                continue
-            meterings = {
-                m.ean: m for m in self.book.messages(Metering, direction=Direction.IN, accepted=True) if m.period == day
+        asking = requests(self.operator, self.book, position, room, now)
+        if any(self.book.record(request.head.message_id) is None for request in asking):
+            told = _told(position, assessment) | {
+                "requested": sorted(frozenset().union(*(r.requested for r in asking)))
             }
-            if not self.connections or not self.connections <= set(meterings):
-                continue
-            actual = metered(meterings[ean] for ean in self.connections)
-            for agr in sorted({order.head.recipient for order in orders if order.power.period == day}):
-                placed = [o for o in orders if o.power.period == day and o.head.recipient == agr]
-                about = head(self.context.domain, agr, now, "settlement", day, agr)
-                if actual is None or self._said(about):
-                    continue
-                prognoses = {o.prognosis: p for o in placed if o.prognosis and (p := self._prognosis(o.prognosis))}
-                await self.say(settle(about, day, placed, prognoses, actual, self.context.terms))
+            await self.say(*asking, also=[Log("grid.congested", told)])
+            return
+        offers = decide.candidates(self.operator, self.book, position, now)
+        if decide.is_due(self.operator, self.book, position, offers, now):
+            await self._decide(position, net, room, offers, now)
 
-    # --- the book ----------------------------------------------------------------------------
+    async def _decide(
+        self, position: Position, net: Net, room: Room, offers: Sequence[FlexOffer], now: datetime
+    ) -> None:
+        """Order the best that is offered; one look at one set of offers."""
+        look = " ".join([position.state, *(offer.head.message_id for offer in offers)])
+        if self._settled_on.get((position.point, position.day)) == look:
+            return
+        choice = await asyncio.to_thread(choose, room, offers, lambda offer: decide.may_part(self.operator, offer))
+        orders = decide.orders(self.operator, self.book, position, choice.picks, now)
+        if choice.shortfall_w and self.options.direct_activation:
+            orders += decide.direct_orders(self.operator, self.book, position, choice, orders, now)
+        changed = position.net
+        for order in orders:
+            changed = changed + order.power
+        away = net.unrepresented(position.metered_eans)
+        clears = await asyncio.to_thread(net.clears, changed, away, sorted(need_of(room)))
+        if not self._still(position, choice):
+            return  # revoked, expired or answered meanwhile: the next look sees it
+        self._settled_on[position.point, position.day] = look
+        # What orders leave open is looked at again, without the offers that they took.
+        await self.say(*orders, also=[] if clears or orders else [_remains(position, choice)])
 
-    def _said(self, head: Head) -> bool:
-        return self.book.record(head.message_id) is not None
-
-    def _request_head(self, prognosis: Prognosis, now: datetime) -> Head:
-        return head(self.context.domain, prognosis.head.sender, now, "request", prognosis.head.message_id)
-
-    def _order_head(self, request: FlexRequest, now: datetime) -> Head:
-        about = request.head
-        return head(about.sender, about.recipient, now, "order", about.message_id, conversation=about.conversation_id)
-
-    def _revoked(self, offer: FlexOffer) -> bool:
-        record = self.book.record(offer.head.message_id)
-        return record is not None and record.revoked
-
-    def _baseline(self, offer: FlexOffer) -> Prognosis | None:
-        return self._prognosis(offer.prognosis) if offer.prognosis else None
-
-    def _prognosis(self, message_id: str) -> Prognosis | None:
-        record = self.book.record(message_id)
-        return record.message if record and isinstance(record.message, Prognosis) else None
+    def _still(self, position: Position, choice: Choice) -> bool:
+        """Whether the book says what it said when the choice was made."""
+        now = self.context.clock.now()
+        today = next((p for p in positions(self.operator, self.book, now) if p.state == position.state), None)
+        if today is None:
+            return False
+        alive = {o.head.message_id for o in decide.candidates(self.operator, self.book, today, now)}
+        return all(pick.offer.head.message_id in alive for pick in choice.picks)
 
 
 def build(options: Mapping[str, Any], context: DeskContext) -> GridOperatorDesk:
     """Desk factory named by the entry point `gridoperator`.
 
     Raises:
-        ValueError: an option is unknown, missing or wrong; all of them are named.
+        ValueError: an option is unknown, missing or wrong (all of them are named), or a file cannot be used.
     """
-    return GridOperatorDesk(context, read_options(GridOperatorOptions, options))
+    settings, calendar = read_options(GridOperatorOptions, options), context.terms.calendar
+    net = None
+    if settings.network_file and settings.history_file:
+        net = Net.read(settings.network_file, settings.history_file, calendar)
+    nets = {p.address: Net.read(p.network_file, p.history_file, calendar) for p in settings.points}
+    return GridOperatorDesk(context, settings, net, nets)
 
 
-def _read(network: Path, history: Path) -> tuple[Grid, Allocation]:
-    """The net, and how a net power is spread over it: the last week's usual load, and installed generation."""
-    tables = json.loads(network.read_text(encoding="utf-8"))
-    buses = [bus["id"] for bus in tables["bus"]]
-    with np.load(history) as data:
-        load, reactive = (np.asarray(data[key], dtype=np.float64) for key in ("load_kw", "load_kvar"))
-    return Grid(tables), Allocation(
-        load_kw=_usual(load, tables, buses),
-        reactive_kvar=_usual(reactive, tables, buses),
-        generation_share=_shares(tables, buses),
+def _told(position: Position, assessment: Assessment) -> dict[str, Any]:
+    return {
+        "congestion_point": position.point,
+        "period": position.day.isoformat(),
+        "prognoses": [p.head.message_id for p in position.prognoses.values()],
+        "missing": sorted(position.missing),
+        "congested": [int(k) + 1 for k in np.flatnonzero(assessment.congested)],
+        "max_loading": float(assessment.flow.trafo_loading.max()),
+    }
+
+
+def _remains(position: Position, choice: Choice) -> Alarm:
+    worst = max(map(abs, choice.shortfall_w.values()), default=0)
+    text = (
+        f"{position.point} stays congested on {position.day} with all that was offered: "
+        f"{len(choice.shortfall_w)} ISPs short, up to {worst} W"
     )
+    return Alarm("grid.congestion_remains", "", text)
 
 
-def _usual(series: np.ndarray[Any, np.dtype[np.float64]], tables: dict[str, Any], buses: list[int]) -> Any:
-    week = series.reshape(-1, 96, series.shape[1])[-7:].mean(axis=0)
-    usual = np.zeros((96, len(buses)))
-    for load in tables["load"]:
-        usual[:, buses.index(load["bus"])] += week[:, load["id"]]
-    return usual
-
-
-def _shares(tables: dict[str, Any], buses: list[int]) -> Any:
-    installed = np.zeros(len(buses))
-    for pv in tables["pv"]:
-        installed[buses.index(pv["bus"])] += pv["p_rated_kw"]
-    return installed / installed.sum()
+def _needs(room: Room, net: Net) -> bool:
+    """Whether a change is needed that is worth a new round of trade."""
+    return any(abs(power) > _NEGLIGIBLE * net.grid.rating_kva * 1000 for power in need_of(room).values())

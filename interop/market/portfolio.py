@@ -199,14 +199,19 @@ def agr_question(book: Book, context: DeskContext, day: date, now: datetime) -> 
     return None if about is None else AgrPortfolioQuery(about, context.terms.calendar.tz, day)
 
 
-def dso_question(book: Book, context: DeskContext, point: str, day: date, now: datetime) -> DsoPortfolioQuery | None:
-    """What a DSO has to ask about a congestion point and a day that it plans; due as for an aggregator."""
+def dso_question(
+    book: Book, context: DeskContext, point: str, day: date, now: datetime, news: datetime | None = None
+) -> DsoPortfolioQuery | None:
+    """What a DSO has to ask about a congestion point and a day that it plans; due as for an aggregator.
+
+    `news` is when something was last heard that an older answer does not explain: a question before it is repeated.
+    """
     earlier = [
         q
         for q in book.messages(DsoPortfolioQuery, direction=Direction.OUT)
         if (q.congestion_point, q.period) == (point, day)
     ]
-    about = _question(book, context, DsoPortfolioUpdate, earlier, (point, day), now)
+    about = _question(book, context, DsoPortfolioUpdate, earlier, (point, day), now, news)
     return None if about is None else DsoPortfolioQuery(about, context.terms.calendar.tz, day, point)
 
 
@@ -217,6 +222,7 @@ def _question(
     earlier: Sequence[Q],
     subject: tuple[object, ...],
     now: datetime,
+    news: datetime | None = None,
 ) -> Head | None:
     operator = reference_operator(context.participants)
     if operator is None or any(
@@ -232,6 +238,7 @@ def _question(
         asked_at = newest.head.created
         if not (
             _today(context, asked_at) < _today(context, now)
+            or (news is not None and asked_at < news)
             or (now - asked_at >= _ASK_AGAIN and not _shows(_view(book, newest)))
         ):
             return None

@@ -1,8 +1,8 @@
-"""Settlement, for both parties: the grid operator draws it up, the aggregator checks it against its own books."""
+"""Settlement of orders: the grid operator draws it up, the aggregator checks it against its own books."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from datamodels import (
     settle_order,
 )
 
-__all__ = ["dispositions", "metered", "settle"]
+__all__ = ["dispositions", "metered", "rows", "settle"]
 
 _TOLERANCE_W = 1
 
@@ -34,39 +34,61 @@ def metered(meterings: Iterable[Metering]) -> IspSeries | None:
     return total
 
 
-def settle(
-    head: Head,
-    day: date,
-    orders: Sequence[FlexOrder],
-    prognoses: dict[str, Prognosis],
-    actual: IspSeries,
+def rows(
+    orders: Iterable[FlexOrder],
+    prognoses: Mapping[str, Prognosis],
+    actual: Mapping[tuple[str, date], IspSeries],
     terms: MarketTerms,
-) -> Settlement:
-    """Settle the orders of one day at one congestion point, in the order in which they were placed (UFTP 2.6.2).
+) -> tuple[SettlementRow, ...]:
+    """Settle orders of one aggregator in the order in which they were placed (UFTP 2.6.2).
+
+    Each is measured from the prognosis it refers to; what was ordered before it on the same prognosis is served first.
+
+    Args:
+        prognoses: by message id.
+        actual: what the aggregator's connections used, by congestion point and day.
 
     Raises:
-        ValueError: an order's baseline prognosis is not among `prognoses`.
+        ValueError: an order's prognosis, or the metering of its day, is not among them.
     """
-    rows: list[SettlementRow] = []
-    for n, order in enumerate(orders):
+    found: list[SettlementRow] = []
+    earlier: dict[str, list[IspSeries]] = {}
+    for order in sorted(orders, key=lambda o: (o.head.created, o.head.message_id)):
         prognosis = prognoses.get(order.prognosis or "")
-        if prognosis is None:
-            raise ValueError(f"order {order.order_reference} refers to no known prognosis")
-        rows.append(
+        measured = actual.get((order.congestion_point, order.power.period))
+        if prognosis is None or measured is None:
+            what = "prognosis" if prognosis is None else "metering"
+            raise ValueError(f"order {order.order_reference} refers to no known {what}")
+        already = earlier.setdefault(prognosis.head.message_id, [])
+        found.append(
             settle_order(
                 order.order_reference,
                 order.congestion_point,
                 order.power,
                 prognosis.power,
-                actual,
+                measured,
                 order.price,
                 penalty_eur_per_kwh=_penalty(terms, order),
                 basis=terms.settlement_basis,
-                already=[earlier.power for earlier in orders[:n]],
+                already=tuple(already),
                 references={"contract": order.contract, "prognosis": order.prognosis},
             )
         )
-    return Settlement(head, day, day, terms.calendar.currency, tuple(rows))
+        already.append(order.power)
+    return tuple(found)
+
+
+def settle(
+    head: Head,
+    day: date,
+    orders: Sequence[FlexOrder],
+    prognoses: Mapping[str, Prognosis],
+    actual: IspSeries,
+    terms: MarketTerms,
+) -> Settlement:
+    """Settle the orders of one aggregator for one day at one congestion point (ValueError as in `rows`)."""
+    everywhere = {(order.congestion_point, day): actual for order in orders}
+    return Settlement(head, day, day, terms.calendar.currency, rows(orders, prognoses, everywhere, terms))
 
 
 def dispositions(settlement: Settlement, own: Settlement) -> tuple[tuple[str, str], ...]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodels import Disposition, IspSeries
+from datamodels import IspSeries
 from interop.gridoperator.congestion import Allocation, assess
+from interop.gridoperator.history import History
+from interop.gridoperator.net import Net
 from interop.gridoperator.powerflow import Grid
+from interop.gridoperator.represented import digits
 from interop.scenarios import SCENARIOS
 
 
@@ -51,27 +54,42 @@ def test_spreading_keeps_the_sum(scenario):
         assert spread.sum(axis=1) == pytest.approx(np.full(96, net))
 
 
-def test_congested_isps_are_requested_with_one_direction_and_the_edge_is_what_the_grid_carries(scenario):
+def test_where_the_net_is_congested_the_room_has_one_direction_and_its_edge_is_what_the_grid_carries(scenario):
     grid, where = Grid(scenario.network), allocation(scenario)
     net_kw = (scenario.day.load_kw.sum(axis=1) - scenario.day.pv_kw.sum(axis=1)).astype(float)
-    prognosis = IspSeries.of(scenario.calendar, scenario.period, net_kw * 1000)
-    found = assess(grid, where, prognosis, reserve=0.97)
-    request = found.request(prognosis)
-    assert len(request) == 96
-    wanted = [isp for isp in request if isp.disposition is Disposition.REQUESTED]
-    assert set(np.flatnonzero(found.congested) + 1) <= {isp.start for isp in wanted}
-    assert all(isp.min_power_w > 0 for isp in wanted), "export congestion asks for more consumption"
+    expected = IspSeries.of(scenario.calendar, scenario.period, net_kw * 1000)
+    found = assess(grid, where, expected, reserve=0.97)
+    room = found.room(expected)
+    assert len(room) == 96
+    wanted = {isp: low for isp, (low, high) in room.items() if low > 0 or high < 0}
+    assert set(np.flatnonzero(found.congested) + 1) <= wanted.keys()
+    assert all(low > 0 for low in wanted.values()), "export congestion asks for more consumption"
     at_edge = net_kw.copy()
-    for isp in wanted:
-        at_edge[isp.start - 1] += isp.min_power_w / 1000
+    for isp, low in wanted.items():
+        at_edge[isp - 1] += low / 1000
     relieved = grid.run(where.spread(at_edge), where.reactive_kvar)
-    loading = relieved.trafo_loading[[isp.start - 1 for isp in wanted]]
+    loading = relieved.trafo_loading[[isp - 1 for isp in wanted]]
     assert loading == pytest.approx(np.full(len(wanted), 0.97), abs=2e-3)
 
 
-def test_a_quiet_day_is_not_requested(scenario):
+def test_a_quiet_day_needs_no_change(scenario):
     grid, where = Grid(scenario.network), allocation(scenario)
     quiet = IspSeries.of(scenario.calendar, scenario.period, [20_000] * 96)
     found = assess(grid, where, quiet)
     assert not found.congested.any()
-    assert {isp.disposition for isp in found.request(quiet)} == {Disposition.AVAILABLE}
+    assert all(low <= 0 <= high for low, high in found.room(quiet).values())
+
+
+def test_what_nobody_represents_stays_at_its_usual_power(scenario):
+    home = next(h for h in scenario.homes if h.id == "home-12")
+    tables = scenario.network | {"connection": [{"address": h.connection, "bus": h.bus} for h in scenario.homes]}
+    series = scenario.history
+    net = Net(tables, History(scenario.calendar, series.start, series.load_kw, series.load_kvar, series.pv_kw))
+    everyone = {digits(h.connection) for h in scenario.homes}
+    assert net.unrepresented(everyone) == frozenset()
+    alone = net.unrepresented(everyone - {digits(home.connection)})
+    assert alone == {home.bus}
+    usual, without = net.allocation(scenario.period), net.allocation(scenario.period, alone)
+    column = net.grid.buses.index(home.bus)
+    assert without.spread(np.full(96, 50.0))[:, column] == pytest.approx(usual.load_kw[:, column])
+    assert without.spread(np.full(96, 50.0)).sum(axis=1) == pytest.approx(50.0 + usual.load_kw[:, column])

@@ -31,7 +31,6 @@ from datamodels import (
 )
 from interop.effects import Alarm, Effect, Put, Send
 from interop.market.book import MESSAGE, Book, Record
-from interop.market.choice import choose, relief
 from interop.market.ids import head, reply_head
 from interop.market.machine import conflict, react, say
 
@@ -201,24 +200,3 @@ def test_the_book_remembers_orders_and_revisions_and_survives_storage():
     assert book.latest_created("Prognosis", AGR) == NOW
     assert book.latest_created("Prognosis", DSO) is None
     assert book.latest_created("AgrPortfolioUpdate", AGR) is None
-
-
-def test_the_cheapest_option_that_clears_is_chosen():
-    dear, cheap, weak = (
-        offer("30.00", 20_000, subject="1"),
-        offer("20.00", 15_000, subject="2"),
-        offer("5.00", 4000, subject="3"),
-    )
-    chosen = choose(REQUEST, [dear, cheap, weak], lambda power: (power.at(40) or 0) >= 10_000)
-    assert chosen is not None
-    assert chosen.offer is cheap
-
-
-def test_without_one_that_clears_the_most_relief_is_chosen():
-    weak, weaker = offer("5.00", 4000, subject="1"), offer("1.00", 2000, subject="2")
-    chosen = choose(REQUEST, [weaker, weak], lambda power: False)
-    assert chosen is not None
-    assert chosen.offer is weak
-    assert relief(REQUEST, weak.options[0].power) == pytest.approx(0.4)
-    assert relief(REQUEST, series(i40=-9000, i41=60_000)) == pytest.approx(0.5)
-    assert choose(REQUEST, [], lambda power: True) is None
