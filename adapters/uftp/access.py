@@ -23,7 +23,8 @@ class Access:
         token_url, client_id, client_secret_file: OAuth 2.0 client credentials; the token goes along with each message.
         scope: what to ask the token for.
         tls_certificate, tls_key: our client certificate for this peer, instead of the one for all.
-        tls_ca: the authority that this peer's server is trusted by, instead of the one for all.
+        tls_ca: the authority that this peer's server is trusted by, instead of the one for all; its token server is
+            trusted by the one for all.
     """
 
     domain: str
@@ -69,13 +70,12 @@ class Credentials:
         Raises:
             OSError, ValueError: a file is missing or does not hold what it should.
         """
+        account = None
+        if access.client_secret_file is not None:
+            who = access.token_url, access.client_id, access.client_secret_file, access.scope
+            account = ClientCredentials(*who, tls=client_context(ca) if ca else True)
         if access.tls_certificate is not None:
             certificate, key = access.tls_certificate, access.tls_key
         ca = access.tls_ca or ca
-        tls: ssl.SSLContext | bool = True
-        if ca is not None or certificate is not None:
-            tls = client_context(ca, certificate, key)
-        account = None
-        if access.client_secret_file is not None:
-            account = ClientCredentials(access.token_url, access.client_id, access.client_secret_file, access.scope)
-        return cls(tls, account)
+        plain = ca is None and certificate is None
+        return cls(True if plain else client_context(ca, certificate, key), account)

@@ -58,7 +58,7 @@ class Client:
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(limit=100, limit_per_host=8)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=self._timeout, headers=_HEADERS, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
         )
 
     async def stop(self) -> None:
@@ -83,11 +83,11 @@ class Client:
         try:
             if credentials.account is None:
                 return await self._follow(self._session, url, body, credentials, "")
-            token = await credentials.account.token(self._session, credentials.tls)
+            token = await credentials.account.token(self._session)
             delivery = await self._follow(self._session, url, body, credentials, token)
             if delivery.code == 401:
                 credentials.account.drop(token)
-                token = await credentials.account.token(self._session, credentials.tls)
+                token = await credentials.account.token(self._session)
                 delivery = await self._follow(self._session, url, body, credentials, token)
             return delivery
         except TimeoutError:
@@ -104,7 +104,7 @@ class Client:
         first, seen = url.origin(), {url}
         for _ in range(_MOST_REDIRECTS + 1):
             # A token is meant for the peer, not for whom it redirects to.
-            headers = {"Authorization": f"Bearer {token}"} if token and url.origin() == first else {}
+            headers = _HEADERS | ({"Authorization": f"Bearer {token}"} if token and url.origin() == first else {})
             async with session.post(
                 url, data=io.BytesIO(body), headers=headers, ssl=credentials.tls, allow_redirects=False
             ) as response:

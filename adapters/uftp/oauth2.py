@@ -34,7 +34,7 @@ async def body_of(response: aiohttp.ClientResponse) -> bytes:
 
 
 class ClientCredentials:
-    """A client's account at a token server, and the token it holds at the moment.
+    """A client's account at a token server, and the token it holds at the moment. `tls` says whom to trust there.
 
     Raises:
         OSError, ValueError: the secret's file cannot be read, or is empty.
@@ -46,6 +46,7 @@ class ClientCredentials:
         client_id: str,
         secret_file: Path,
         scope: str = "",
+        tls: ssl.SSLContext | bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         secret = secret_file.read_text(encoding="utf-8").strip()
@@ -54,16 +55,17 @@ class ClientCredentials:
         self._url = token_url
         self._account = aiohttp.encode_basic_auth(client_id, secret)
         self._scope = scope
+        self._tls = tls
         self._monotonic = monotonic
         self._token = ""
         self._until = 0.0
         self._one_at_a_time = asyncio.Lock()
 
-    async def token(self, session: aiohttp.ClientSession, tls: ssl.SSLContext | bool = True) -> str:
+    async def token(self, session: aiohttp.ClientSession) -> str:
         """The token to send; asked for anew where there is none or its time is over (TokenError)."""
         async with self._one_at_a_time:
             if not self._token or self._monotonic() >= self._until:
-                self._token, life_s = await self._ask(session, tls)
+                self._token, life_s = await self._ask(session)
                 self._until = self._monotonic() + life_s - min(life_s * _MARGIN, _LONGEST_MARGIN_S)
             return self._token
 
@@ -72,11 +74,13 @@ class ClientCredentials:
         if token == self._token:
             self._token = ""
 
-    async def _ask(self, session: aiohttp.ClientSession, tls: ssl.SSLContext | bool) -> tuple[str, float]:
+    async def _ask(self, session: aiohttp.ClientSession) -> tuple[str, float]:
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
         headers = {"Authorization": self._account, "Accept": "application/json"}
         try:
-            async with session.post(self._url, data=form, headers=headers, ssl=tls, allow_redirects=False) as response:
+            async with session.post(
+                self._url, data=form, headers=headers, ssl=self._tls, allow_redirects=False
+            ) as response:
                 if response.status != 200:
                     raise TokenError(f"the token server answers {response.status}")
                 answer = json.loads(await body_of(response))

@@ -19,6 +19,7 @@ from adapters.ports import (
     ReceiptStatus,
     Received,
 )
+from adapters.uftp import envelope
 from adapters.uftp.codec import decode
 from adapters.uftp.keys import SigningKey
 from adapters.uftp.mapping import to_canonical
@@ -202,3 +203,8 @@ def ports(hub: Hub, known: Mapping[str, Participant], clock: Any = None, terms: 
 
 
 HOUR = timedelta(hours=1)
+
+
+def envelope_of(domain: str, payload: bytes = b"<TestMessage/>") -> bytes:
+    """A payload, signed by one of the parties."""
+    return envelope.seal(payload, domain, ROLES[domain], KEYS[domain])

@@ -114,7 +114,7 @@ class AddressBook:
         headers = {"Accept": "application/json"}
         token = ""
         if account is not None:
-            token = await account.token(self._session, tls)
+            token = await account.token(self._session)
             headers["Authorization"] = f"Bearer {token}"
         async with self._session.get(self._url + path, headers=headers, ssl=tls, allow_redirects=False) as response:
             if response.status == 401 and account is not None:

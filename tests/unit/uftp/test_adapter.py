@@ -204,6 +204,7 @@ async def test_interpreting_again_says_the_same(world: ModuleType, ends: tuple[E
 
 
 async def test_the_archived_bytes_can_be_verified_again(world: ModuleType, ends: tuple[End, End]) -> None:
+    """U-29."""
     dso, agr = ends
     await dso.say(_request(world), world.AGR)
     archived = envelope.read((await agr.hub.next(1)).raw)

@@ -118,7 +118,7 @@ async def test_an_entry_that_is_none(
 async def test_a_token_is_kept_until_shortly_before_its_end(server: AddressBookServer, tmp_path: Path) -> None:
     secret, clock = tmp_path / "secret", [0.0]
     secret.write_text(SECRET)
-    account = ClientCredentials(f"{server.url}/oauth/token", CLIENT, secret, "read", lambda: clock[0])
+    account = ClientCredentials(f"{server.url}/oauth/token", CLIENT, secret, "read", monotonic=lambda: clock[0])
     async with aiohttp.ClientSession() as session:
         first = await account.token(session)
         clock[0] = 3600 - 61

@@ -90,6 +90,7 @@ async def peer() -> AsyncIterator[Peer]:
     ],
 )
 async def test_what_a_status_means(client: Client, peer: Peer, code: int, status: DeliveryStatus) -> None:
+    """U-11: 404, 419, 429, 5xx and the unknown are temporary, other 4xx end it."""
     assert classify(code) is status
     peer.status("/x", code)
     delivery = await client.post(f"{peer.base}/x", b"<a/>")
@@ -98,6 +99,7 @@ async def test_what_a_status_means(client: Client, peer: Peer, code: int, status
 
 
 async def test_retry_after_in_both_forms(client: Client, peer: Peer) -> None:
+    """U-11."""
     peer.status("/s", 503, Retry_After="7")
     peer.status("/d", 429, Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))
     peer.status("/odd", 429, Retry_After="soon")
@@ -110,6 +112,7 @@ async def test_retry_after_in_both_forms(client: Client, peer: Peer) -> None:
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 async def test_a_redirect_stays_a_post_with_its_body(client: Client, peer: Peer, code: int) -> None:
+    """U-10."""
     peer.redirect("/a", code, "/b?x=1")
     peer.status("/b", 200)
     delivery = await client.post(f"{peer.base}/a", b"<a/>")
@@ -118,6 +121,7 @@ async def test_a_redirect_stays_a_post_with_its_body(client: Client, peer: Peer,
 
 
 async def test_a_circle_of_redirects_stops(client: Client, peer: Peer) -> None:
+    """U-10."""
     peer.redirect("/a", 307, "/b")
     peer.redirect("/b", 307, "/a")
     delivery = await client.post(f"{peer.base}/a", b"x")
@@ -127,6 +131,7 @@ async def test_a_circle_of_redirects_stops(client: Client, peer: Peer) -> None:
 
 
 async def test_a_long_chain_of_redirects_stops(client: Client, peer: Peer) -> None:
+    """U-10."""
     for n in range(20):
         peer.redirect(f"/{n}", 302, f"/{n + 1}")
     delivery = await client.post(f"{peer.base}/0", b"x")
@@ -135,6 +140,7 @@ async def test_a_long_chain_of_redirects_stops(client: Client, peer: Peer) -> No
 
 
 async def test_a_redirect_to_another_scheme_is_not_followed(client: Client, peer: Peer) -> None:
+    """U-10."""
     peer.redirect("/a", 302, "file:///etc/passwd")
     assert (await client.post(f"{peer.base}/a", b"x")).status is T
 
@@ -147,6 +153,7 @@ async def test_no_usable_endpoint(client: Client, endpoint: str) -> None:
 
 
 async def test_nobody_listens(client: Client) -> None:
+    """U-11."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,6 +162,8 @@ async def test_nobody_listens(client: Client) -> None:
 
 
 async def test_a_reset_and_a_silence_are_temporary(client: Client) -> None:
+    """U-11."""
+
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.transport.abort()

@@ -46,6 +46,7 @@ RFC8032 = (
 
 @pytest.mark.parametrize(("seed", "public", "message", "signature"), RFC8032)
 def test_known_answers(world: ModuleType, seed: str, public: str, message: str, signature: str) -> None:
+    """U-07: RFC 8032 section 7.1."""
     key = SigningKey.from_seed(bytes.fromhex(seed))
     assert key.public.hex() == public
     signed = envelope.sign(bytes.fromhex(message), key)
@@ -66,6 +67,7 @@ def test_what_is_sealed_can_be_read_and_opened(world: ModuleType) -> None:
 
 @pytest.mark.parametrize("position", [0, 31, 63, 64, 70, -1])
 def test_a_flipped_bit_is_refused(world: ModuleType, position: int) -> None:
+    """U-07."""
     body = bytearray(envelope.read(_sealed(world)).body)
     body[position] ^= 1
     with pytest.raises(TransportFault) as refusal:
@@ -74,6 +76,7 @@ def test_a_flipped_bit_is_refused(world: ModuleType, position: int) -> None:
 
 
 def test_a_truncated_body_is_refused(world: ModuleType) -> None:
+    """U-07."""
     body = envelope.read(_sealed(world)).body
     with pytest.raises(TransportFault) as refusal:
         envelope.verify(body[:-1], [ParticipantKey(world.KEYS[world.AGR].public)], world.NOW)
@@ -81,6 +84,7 @@ def test_a_truncated_body_is_refused(world: ModuleType) -> None:
 
 
 def test_rotation_tries_each_valid_key(world: ModuleType) -> None:
+    """U-07: rotated, expired, not yet valid and other keys."""
     body = envelope.read(_sealed(world)).body
     now, hour = world.NOW, timedelta(hours=1)
     old, new = world.KEYS[world.DSO].public, world.KEYS[world.AGR].public
@@ -128,6 +132,7 @@ def test_base64_may_be_folded(world: ModuleType) -> None:
 
 
 def test_key_strings_round_trip(world: ModuleType) -> None:
+    """U-08."""
     key = world.KEYS[world.AGR]
     text = public_key_string(key.public)
     assert text.startswith("cs1.")
@@ -151,6 +156,7 @@ def test_key_strings_round_trip(world: ModuleType) -> None:
     ],
 )
 def test_what_is_no_key_string(text: str) -> None:
+    """U-08."""
     with pytest.raises(ValueError, match="key"):
         parse_public_keys(text)
 

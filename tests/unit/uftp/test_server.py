@@ -87,10 +87,13 @@ async def test_a_good_message_is_durable_before_200(stand: Stand) -> None:
 
 
 async def test_application_xml_is_taken_too(stand: Stand) -> None:
+    """U-06."""
     assert await stand.post(stand.seal(payload("FlexRequest")), {"Content-Type": "application/xml"}) == 200
 
 
 async def test_without_content_length_411(stand: Stand) -> None:
+    """U-06."""
+
     async def chunks() -> AsyncIterator[bytes]:
         yield stand.seal(payload("FlexRequest"))
 
@@ -110,6 +113,7 @@ async def test_without_content_length_411(stand: Stand) -> None:
     ],
 )
 async def test_headers_that_are_refused(stand: Stand, headers: dict[str, str], rule: str) -> None:
+    """U-06: JSON, other charsets and compressed bodies."""
     assert await stand.post(stand.seal(payload("FlexRequest")), headers) == 400
     assert [r for _, r in stand.hub.refusals] == [rule]
     assert stand.hub.received == []
@@ -125,6 +129,7 @@ async def test_headers_that_are_refused(stand: Stand, headers: dict[str, str], r
     ],
 )
 async def test_what_is_no_envelope_400(stand: Stand, body: bytes) -> None:
+    """U-06."""
     assert await stand.post(body) == 400
     assert stand.hub.received == []
     assert len(stand.hub.refusals) == 1
@@ -132,6 +137,7 @@ async def test_what_is_no_envelope_400(stand: Stand, body: bytes) -> None:
 
 @pytest.mark.parametrize("inner", [b"words", b"<FlexRequest/>", b"<Unknown/>", b"\xff\xfe<\x00a\x00"])
 async def test_what_is_no_payload_400(stand: Stand, inner: bytes) -> None:
+    """U-06."""
     assert await stand.post(stand.seal(inner)) == 400
     assert stand.hub.refusals[0][0] == stand.world.DSO
 
@@ -141,6 +147,7 @@ async def test_an_envelope_in_an_envelope_400(stand: Stand) -> None:
 
 
 async def test_unknown_sender_wrong_role_and_lacking_key_419(stand: Stand) -> None:
+    """U-06."""
     good = payload("FlexRequest")
     assert await stand.post(stand.seal(good, "evil.example.org")) == 419
     assert await stand.post(stand.seal(good, role=Role.CRO)) == 419
@@ -150,12 +157,14 @@ async def test_unknown_sender_wrong_role_and_lacking_key_419(stand: Stand) -> No
 
 
 async def test_a_bad_signature_401(stand: Stand) -> None:
+    """U-06, U-07."""
     forged = envelope.seal(payload("FlexRequest"), stand.world.DSO, Role.DSO, stand.world.KEYS[stand.world.AGR2])
     assert await stand.post(forged) == 401
     assert stand.hub.refusals == [(stand.world.DSO, "uftp.signature")]
 
 
 async def test_keys_rotate_while_running(stand: Stand) -> None:
+    """U-07."""
     dso = stand.world.DSO
     new = stand.world.KEYS[stand.world.AGR2]
     rotated = envelope.seal(payload("FlexRequest"), dso, Role.DSO, new)
@@ -192,6 +201,7 @@ async def test_fifty_copies_at_once_are_one_message(stand: Stand) -> None:
 
 @pytest.mark.parametrize("stand", [{"rate_limit_per_s": 2}], indirect=True)
 async def test_too_many_messages_429_with_a_time_to_wait(stand: Stand) -> None:
+    """U-06."""
     body = stand.seal(payload("FlexRequest"))
     async with stand.session.post(stand.url, data=body, headers=XML) as first:
         assert first.status == 200
@@ -252,6 +262,7 @@ def _hostile(world: ModuleType) -> dict[str, tuple[bytes, int]]:
 
 @pytest.mark.parametrize("name", ["doctype", "laughs", "instruction", "deep", "isps", "attributes", "utf16", "nul"])
 async def test_hostile_payloads_are_refused_fast(stand: Stand, name: str) -> None:
+    """U-26."""
     inner, status = _hostile(stand.world)[name]
     signed = base64.b64encode(envelope.sign(inner, stand.world.KEYS[stand.world.DSO])).decode()
     body = f'<SignedMessage SenderDomain="{stand.world.DSO}" SenderRole="DSO" Body="{signed}"/>'.encode()
@@ -263,12 +274,14 @@ async def test_hostile_payloads_are_refused_fast(stand: Stand, name: str) -> Non
 
 
 async def test_a_doctype_in_the_envelope_400(stand: Stand) -> None:
+    """U-26."""
     body = stand.seal(payload("FlexRequest")).replace(b"<SignedMessage", b"<!DOCTYPE a><SignedMessage")
     assert await stand.post(body) == 400
     assert stand.hub.refusals[0][1] == "xml.doctype"
 
 
 async def test_an_announced_giant_is_refused_before_it_is_sent(stand: Stand) -> None:
+    """U-26."""
     host, port = stand.url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
@@ -311,6 +324,7 @@ async def test_the_address_in_use_is_told(stand: Stand, world: ModuleType, tmp_p
 
 
 async def test_a_body_that_dawdles_is_cut_off(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """U-26: slow body."""
     monkeypatch.setattr("adapters.uftp.server._BODY_S", 0.1)
     host, port = stand.url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -323,3 +337,24 @@ async def test_a_body_that_dawdles_is_cut_off(stand: Stand, monkeypatch: pytest.
     writer.close()
     await writer.wait_closed()
     assert [rule for _, rule in stand.hub.refusals] == ["uftp.slow"]
+
+
+async def test_a_few_hundred_half_open_connections_do_not_keep_others_out(stand: Stand) -> None:
+    """U-26: senders that begin a message and never end it; 300 of them here, which is what a test machine gives."""
+    host, port = stand.url.split("/")[2].split(":")
+    begun = (
+        b"POST /shapeshifter/api/v3/message HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: 5000\r\n"
+    )
+    writers = []
+    for n in range(300):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(begun[: 20 + n % 80] if n % 2 else begun + b"\r\n<Signed")
+        writers.append(writer)
+    started = time.perf_counter()
+    assert await stand.post(stand.seal(payload("FlexRequest"))) == 200
+    assert time.perf_counter() - started < 2
+    assert len(stand.hub.received) == 1
+    for writer in writers:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+    assert await stand.post(stand.seal(payload("FlexReservationUpdate"))) == 200
