@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,3 +144,37 @@ async def test_stopping_tries_once_more_what_is_due(begin: Begin, kit: Any) -> N
     await world.hub.receive(kit.incoming("m1"))
     await world.end()
     assert world.messenger.delivered == ["re-m1"]
+
+
+def test_each_kind_of_message_has_its_own_age(kit: Any) -> None:
+    """U-11: after the class's time it is given up."""
+    policy = RetryPolicy(give_up_s=4000.0, give_up_by_kind={"FlexOffer": 10_000.0, "Metering": 5.0})
+    offer, metering = _life(_row(kit), TEMPORARY, policy), _life(replace(_row(kit), kind="Metering"), TEMPORARY, policy)
+    other = _life(replace(_row(kit), kind="FlexOrder"), TEMPORARY, policy)
+    assert offer[-1] - offer[0] >= 10_000.0
+    assert 5.0 <= metering[-1] - metering[0] < 10.0
+    assert 4000.0 <= other[-1] - other[0] < 4400.0
+
+
+def test_a_message_that_has_expired_is_given_up_at_that_very_moment(kit: Any) -> None:
+    """U-11: long before its class's time, and not a pause later."""
+    row = replace(_row(kit), until_wall=1100.0, attempts=20)
+    mark = judge(row, TEMPORARY, 1000.0, POLICY)
+    assert (mark.state, mark.next_wall) == (OutboxState.PENDING, 1100.0)
+    mark = judge(row, TEMPORARY, 1100.0, POLICY)
+    assert mark.state is OutboxState.DEAD
+    assert mark.reason.startswith("expired after 21 tries")
+    assert judge(row, Delivery(DeliveryStatus.DELIVERED, 200), 1100.0, POLICY).state is OutboxState.DELIVERED
+
+
+async def test_an_expired_message_goes_back_to_its_owner_without_a_last_try(kit: Any, begin: Begin) -> None:
+    """U-11: the desk is told; the peer is not bothered with what it must refuse."""
+    world = await begin()
+    await world.hub.do([Send(kit.outgoing("late"), world.clock.now())])
+    await world.hub.do([Send(kit.outgoing("in time", "c2"), datetime.now(UTC) + timedelta(hours=1))])
+    await world.quiet()
+    assert world.messenger.delivered == ["in time"]
+    ((what, (id, reason)),) = [e for e in world.desk.events if e[0] == "undeliverable"]
+    assert (what, id) == ("undeliverable", "late")
+    assert reason.startswith("expired")
+    assert "message.dead" in await world.kinds()
