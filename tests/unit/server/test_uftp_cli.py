@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from lxml import etree
 from support.dns import DnsServer
 
 from adapters.uftp import envelope
@@ -383,3 +384,17 @@ async def test_evidence_outlives_a_rotation(world: ModuleType, trade: Trade, tmp
     assert "opened by cs1." in text
     assert out.read_bytes() == (await trade.agr.store.message(row.message_id))[0].raw
     assert (await asyncio.to_thread(_run, "uftp", "export", path, "no-such-id"))[0] == 1
+
+
+# --- schema -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["3.0.0", "3.1.0"])
+def test_the_schema_is_printed(world: ModuleType, version: str) -> None:
+    code, text = _run("uftp", "schema", version)
+    assert code == 0
+    schema = etree.XMLSchema(etree.fromstring(text.encode()))
+    request = (world.DATA / "FlexRequest.xml").read_bytes()
+    assert schema.validate(etree.fromstring(request))
+    assert not schema.validate(etree.fromstring(request.replace(b"Period=", b"Day=")))
+    assert _run("uftp", "schema", "2.0.0")[0] == 2
