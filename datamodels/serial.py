@@ -139,7 +139,7 @@ def _row_encoder(cls: type) -> Codec:
     for name, hint in _hints(cls).items():
         if hint not in (int, float, str, bool) and not (isinstance(hint, type) and issubclass(hint, Enum)):
             raise TypeError(f"{cls.__name__}.{name} does not fit in a row")
-        places.append(f"{name}.value" if issubclass(hint, Enum) else name)
+        places.append(f"{name}._value_" if issubclass(hint, Enum) else name)  # what `value` returns, only quicker
     fetch = attrgetter(*places)
     return lambda v: list(fetch(v))
 

@@ -172,7 +172,7 @@ class _Reader:
 def _in_columns(nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Element]:
     """Elements without children; KeyError or ValueError where they are not valid, or not all of one form."""
     names: list[Any] = list(nodes[0].keys())
-    if any(node.keys() != names for node in nodes):
+    if [node.keys() for node in nodes].count(names) != len(nodes):
         raise ValueError("they do not have the same attributes in the same order")
     if not spec.required.issubset(names):
         raise ValueError("an attribute is missing")
@@ -182,7 +182,8 @@ def _in_columns(nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Elem
         if name not in names:
             names.append(name)
             columns.append([value] * len(nodes))
-    return [Element(spec.name, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    kind = spec.name
+    return [Element(kind, dict(zip(names, row, strict=False))) for row in zip(*columns, strict=False)]
 
 
 def encode(element: Element) -> bytes:

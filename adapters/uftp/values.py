@@ -178,6 +178,16 @@ def duration_text(length: timedelta) -> str:
     return f"PT{length // timedelta(minutes=1)}M"
 
 
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n"
+
+
+def _read_base64(text: str) -> str:
+    # Bodies are long: taking all permitted characters away is many times as fast as a pattern.
+    if text.encode("utf-8", "surrogatepass").translate(None, _BASE64):
+        raise ValueError("is not base64")
+    return text.strip(_SPACE)
+
+
 def _read_boolean(text: str) -> bool:
     try:
         return {"true": True, "1": True, "false": False, "0": False}[text.strip(_SPACE)]
@@ -208,7 +218,7 @@ TYPES: dict[str, ValueType] = {
         _pattern("currency", r"[A-Z]{3}", "a currency of three capitals"),
         # The released schema has 16 digits; an EAN has 18, and both known peers moved to 18.
         _pattern("ean", r"[Ee]([0-9]{16}|[0-9]{18})", "an EAN: E and 16 or 18 digits"),
-        _pattern("base64", r"[A-Za-z0-9+/= \t\r\n]*", "base64"),
+        ValueType("base64", _read_base64, str),
         ValueType("duration", _read_duration, str),
         ValueType("date", _read_date, date.isoformat),
         ValueType("dateTime", _read_datetime, _write_datetime),

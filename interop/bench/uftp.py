@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import re
 import tempfile
 import time
@@ -114,7 +115,10 @@ def _figure(sample: Sample, name: str) -> float:
 def _contestant(url: str, pid: int, key: SigningKey, done: Count, count: int) -> Contestant:
     async def contestant() -> Sample:
         bodies = [_message(key) for _ in range(count)]
-        before, cpu, wall = await done(), cpu_s(pid), time.perf_counter()
+        # Alone and first: what a process does once is not measured, and the peer fails when that meets other threads.
+        await post_all(url, [_message(key)], 1, "text/xml")
+        before = await done()
+        cpu, wall = cpu_s(pid), time.perf_counter()
         latencies = await post_all(url, bodies, _CONNECTIONS, "text/xml")
         took = time.perf_counter() - wall
         await _until(done, before + count)
@@ -128,9 +132,9 @@ def _message(key: SigningKey) -> bytes:
     calendar, now = MarketCalendar("Europe/Amsterdam"), datetime.now(UTC).replace(microsecond=0)
     period = (now + timedelta(days=7)).date()
     isps = [
-        RequestIsp(n, 1, Disposition.REQUESTED, -1000 * n, 0)
+        RequestIsp(n, 1, Disposition.REQUESTED, -random.randrange(10**6), 0)  # noqa: S311 - no message like another
         if 70 <= n <= 76
-        else RequestIsp(n, 1, Disposition.AVAILABLE, 0, 500 * n)
+        else RequestIsp(n, 1, Disposition.AVAILABLE, 0, random.randrange(10**6))  # noqa: S311
         for n in range(1, calendar.isps(period) + 1)
     ]
     head = Head(_DSO, _AGR, str(uuid.uuid4()), str(uuid.uuid4()), now)

@@ -47,6 +47,8 @@ __all__ = ["Store", "locked"]
 
 T = TypeVar("T")
 _READERS = 2
+_CHECKPOINT_PAGES = 4000
+"""16 MB: pages of indexes that change with every message are then carried over once in a while, not each time."""
 
 
 class Store:
@@ -215,6 +217,7 @@ def _connect(path: Path, family: str, synchronous: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA foreign_keys = ON")
         apply_migrations(connection, migrations(family))
     except Exception:
@@ -232,6 +235,7 @@ def _text(value: Any) -> str:
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
     receipt, seq, stored, requeued = None, 0, False, 0
+    events: list[Event] = []
     if batch.inbox is not None:
         receipt, seq, known = _receive(connection, batch.inbox)
         if receipt is not ReceiptStatus.NEW:
@@ -256,21 +260,23 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
         if done.rowcount != 1:
             raise AlreadyHandled(f"inbox row {mark.seq} has been handled before")
         if mark.event is not None:
-            _log(connection, mark.event)
+            events.append(mark.event)
     for document in batch.documents:
         _document(connection, document)
-    queued = tuple(entry.message_id for entry in batch.outbox if _queue(connection, entry))
-    connection.executemany(
-        "UPDATE outbox SET state = ?, attempts = ?, first_wall = ?, next_wall = ?, reason = ? WHERE message_id = ?",
-        [(t.state, t.attempts, t.first_wall, t.next_wall, t.reason, t.message_id) for t in batch.tries],
-    )
-    connection.executemany(
-        "UPDATE outbox SET accepted = ?, reasons = ? WHERE message_id = ?",
-        [(a.accepted, _text(a.reasons), a.message_id) for a in batch.answers],
-    )
-    for event in batch.events:
-        _log(connection, event)
-    return Committed(receipt, seq, stored, queued, requeued)
+    queued = [entry for entry in batch.outbox if _queue(connection, entry)]
+    events += [entry.event for entry in queued if entry.event is not None]
+    if batch.tries:
+        connection.executemany(
+            "UPDATE outbox SET state = ?, attempts = ?, first_wall = ?, next_wall = ?, reason = ? WHERE message_id = ?",
+            [(t.state, t.attempts, t.first_wall, t.next_wall, t.reason, t.message_id) for t in batch.tries],
+        )
+    if batch.answers:
+        connection.executemany(
+            "UPDATE outbox SET accepted = ?, reasons = ? WHERE message_id = ?",
+            [(a.accepted, _text(a.reasons), a.message_id) for a in batch.answers],
+        )
+    _log(connection, [*events, *batch.events])
+    return Committed(receipt, seq, stored, tuple(entry.message_id for entry in queued), requeued)
 
 
 def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[ReceiptStatus, int, bool]:
@@ -278,24 +284,33 @@ def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[Receipt
 
     A conflicting message is kept too, once, so that its refusal survives a restart like any other answer.
     """
-    known: list[tuple[int, bytes, int]] = []
-    if entry.message_id is not None:
-        known = connection.execute(
-            "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ?",
-            (entry.adapter, entry.peer, entry.message_id),
-        ).fetchall()
-    for seq, digest, conflict in known:
-        if digest == entry.digest:
+    inserted = _insert(connection, entry, conflict=False)
+    if inserted is not None:
+        return ReceiptStatus.NEW, inserted, False
+    known = connection.execute(
+        "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ?",
+        (entry.adapter, entry.peer, entry.message_id),
+    )
+    digest = entry.digest
+    for seq, other, conflict in known.fetchall():
+        if other == digest:
             return ReceiptStatus.CONFLICT if conflict else ReceiptStatus.DUPLICATE, seq, True
+    inserted = _insert(connection, entry, conflict=True)
+    assert inserted is not None
+    return ReceiptStatus.CONFLICT, inserted, False
+
+
+def _insert(connection: sqlite3.Connection, entry: InboxEntry, *, conflict: bool) -> int | None:
+    """The new row; None where the schema's unique keys say that there is one of that identity."""
     cursor = connection.execute(
         "INSERT INTO inbox (adapter, peer, message_id, digest, conflict, kind, conversation_id, raw, content,"
-        " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
             entry.adapter,
             entry.peer,
             entry.message_id,
             entry.digest,
-            bool(known),
+            conflict,
             entry.kind,
             entry.conversation_id,
             entry.raw,
@@ -303,8 +318,7 @@ def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[Receipt
             stamp(entry.received_at),
         ),
     )
-    assert cursor.lastrowid is not None
-    return ReceiptStatus.CONFLICT if known else ReceiptStatus.NEW, cursor.lastrowid, False
+    return cursor.lastrowid if cursor.rowcount == 1 else None
 
 
 def _requeue(connection: sqlite3.Connection, entry: InboxEntry, seq: int, wall: float) -> int:
@@ -348,18 +362,18 @@ def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
             entry.until_wall,
         ),
     )
-    if cursor.rowcount != 1:
-        return False
-    if entry.event is not None:
-        _log(connection, entry.event)
-    return True
+    return cursor.rowcount == 1
 
 
-def _log(connection: sqlite3.Connection, event: Event) -> None:
+def _log(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+    """Append events to the chain."""
+    if not events:
+        return
     last = connection.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-    seq, prev_hash = (last[0] + 1, last[1]) if last else (1, chain.GENESIS)
-    at, data = stamp(event.at), _text(dict(event.data))
-    connection.execute(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-        (seq, at, event.kind, data, prev_hash, chain.link(prev_hash, seq, at, event.kind, data)),
-    )
+    seq, head = last or (0, chain.GENESIS)
+    rows = []
+    for event in events:
+        seq, at, data, before = seq + 1, stamp(event.at), _text(dict(event.data)), head
+        head = chain.link(before, seq, at, event.kind, data)
+        rows.append((seq, at, event.kind, data, before, head))
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)

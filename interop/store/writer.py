@@ -1,7 +1,7 @@
 """One thread that owns the writing connection and commits whatever waits, together (group commit).
 
-Every piece of work runs in its own savepoint: one that fails is undone alone. All of a group become durable by one
-commit, and only then does any caller hear of it.
+A piece of work that fails is undone alone: the group is then done again, each piece in a savepoint of its own. All of a
+group become durable by one commit, and only then does any caller hear of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Job:
 
 
 class Writer:
-    """Runs work on a connection, in the order in which it was submitted.
+    """Runs work on a connection, in the order in which it was submitted. Work may be run twice, the first time undone.
 
     Args:
         connect: opens the connection, in autocommit mode; called on the thread that will use it.
@@ -109,8 +109,9 @@ class Writer:
     def _transact(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                self._attempt(connection, job)
+            if not self._all_at_once(connection, jobs):
+                for job in jobs:
+                    self._attempt(connection, job)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
@@ -121,12 +122,23 @@ class Writer:
             self._observe(len(jobs))
 
     @staticmethod
+    def _all_at_once(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
+        """Do all the work without savepoints, as nearly always none fails; False, with nothing done, where one did."""
+        try:
+            for job in jobs:
+                job.result = _own(job.work(connection))
+        except Exception:  # whose it is, shows when they run one by one
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            return False
+        return True
+
+    @staticmethod
     def _attempt(connection: sqlite3.Connection, job: _Job) -> None:
         connection.execute("SAVEPOINT job")
         try:
-            result = job.work(connection)
-            # A cursor must not leave this thread: its end elsewhere would reset a statement that is in use here.
-            job.result = None if isinstance(result, sqlite3.Cursor) else result
+            job.result = _own(job.work(connection))
         except Exception as error:  # belongs to the caller of this job, not to the group
             if not connection.in_transaction:
                 raise sqlite3.OperationalError(f"the whole transaction was rolled back: {error}") from error
@@ -138,6 +150,11 @@ class Writer:
     def _tell(self, callback: Callable[[T], object], value: T) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, value)
+
+
+def _own(result: Any) -> Any:
+    """A cursor must not leave this thread: its end elsewhere would reset a statement that is in use here."""
+    return None if isinstance(result, sqlite3.Cursor) else result
 
 
 def _resolve(jobs: list[_Job]) -> None:
