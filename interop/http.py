@@ -35,11 +35,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SAFE = frozenset({"GET", "HEAD"})
 _MOST_ROWS = 5000
 _BODY_S = 10
+_MOST_BYTES = 2 * 1024 * 1024
 
 
 def make_app(server: Server) -> web.Application:
     """The application, pages included."""
-    app = web.Application(middlewares=[_problems, _guard(server)], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[_problems, _guard(server)], client_max_size=_MOST_BYTES)
     api = _Api(server)
     app.add_routes(
         [

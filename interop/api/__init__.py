@@ -1,5 +1,5 @@
-"""What operators may do over HTTP beyond reading: impose signals, tell one resource what to do, take back an
-offer, send a ready message, trust a peer's new key.
+"""What operators may do over HTTP beyond reading: impose signals, tell one resource what to do, trade by
+hand, send a ready message, trust a peer's new key.
 
 Bad input is answered with a problem document that names everything wrong with it (422), what cannot be done in the
 present state with 409, what is unknown with 404.

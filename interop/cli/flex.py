@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -37,8 +36,7 @@ def status(config: Path) -> None:
 @json_option
 def revoke(config: Path, offer_id: str) -> None:
     """Take back an offer that nobody has ordered yet (aggregators only)."""
-    path = f"/api/v1/flex/offers/{quote(offer_id, safe='')}"
-    answer = ask_server(load(config), "DELETE", path, hint=_HINT)
+    answer = ask_server(load(config), "POST", "/api/v1/flex/revoke", {"offer": offer_id}, hint=_HINT)
     emit(answer, f"offer {offer_id} is revoked; {answer['peer']} is told")
 
 

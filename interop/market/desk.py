@@ -20,6 +20,7 @@ from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRev
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log, Put
 from interop.market.book import MESSAGE, Book
+from interop.market.commands import compose
 from interop.market.deadline import deadline
 from interop.market.machine import Judgement, conflict, forward, react, say
 from interop.market.revoke import revocation
@@ -175,21 +176,40 @@ class MarketDesk(ABC):
         self.book.apply(effects)
         return {"message_id": message_id, "kind": enclosed.kind, "peer": recipient}
 
+    async def command(self, verb: str, body: Any) -> tuple[MarketMessage, bool]:
+        """Say what an operator wants said (see `interop.market.commands`): the message, and whether it is new.
+
+        Nothing is awaited between the look at the book and the mark left there, so the desk's own work and a command
+        never trade the same thing twice. Raises what `compose` raises.
+        """
+        now = self.context.clock.now()
+        message = compose(verb, self.book, self.context, body, now)
+        if self.book.record(message.head.message_id) is not None:
+            return message, False
+        if isinstance(message, OfferRevocation):
+            await self._take_back(message)
+        else:
+            await self.say(message)
+        return message, True
+
     async def revoke(self, offer_id: str) -> OfferRevocation:
         """Take back an offer of ours; LookupError where there is none, ValueError where it is too late."""
         message = revocation(self.book, self.context.role, offer_id, self.context.clock.now())
-        before = self.book.record(offer_id)
+        await self._take_back(message)
+        return message
+
+    async def _take_back(self, message: OfferRevocation) -> None:
+        before = self.book.record(message.offer)
         # From here on an order for the offer is refused, also one that is handled before the revocation is durable.
-        revoked = self.book.with_revocation(offer_id)
+        revoked = self.book.with_revocation(message.offer)
         assert before is not None
         assert revoked is not None
         self.book.apply([revoked])
         try:
             await self.say(message, also=[revoked])
         except BaseException:
-            self.book.apply([Put(MESSAGE, offer_id, before)])
+            self.book.apply([Put(MESSAGE, message.offer, before)])
             raise
-        return message
 
     # --- life ----------------------------------------------------------------------------
 

@@ -78,8 +78,8 @@ async def test_an_offer_is_taken_back_once_and_for_good(serve: Any, ask: Any, ki
     offer = kit.offer()
     await note(server, kit.said(offer))
     id = offer.head.message_id
-    status, answer = await ask(server, "DELETE", f"flex/offers/{id}")
-    assert (status, answer["peer"]) == (200, kit.dso)
+    status, answer = await ask(server, "POST", "flex/revoke", json={"offer": id})
+    assert (status, answer["peer"]) == (201, kit.dso)
     for _ in range(500):
         if server.adapters["wire"].sent:
             break
@@ -91,7 +91,7 @@ async def test_an_offer_is_taken_back_once_and_for_good(serve: Any, ask: Any, ki
     known = again.desk.book.find(id)
     assert known.revoked, "an order that comes now is refused, also after a restart"
     assert (await ask(again, "GET", "flex"))[1]["offers"][0]["state"] == "REVOKED"
-    status, problem = await ask(again, "DELETE", f"flex/offers/{id}")
+    status, problem = await ask(again, "POST", "flex/revoke", json={"offer": id})
     assert (status, problem["detail"]) == (409, f"offer {id} is revoked already")
 
 
@@ -103,7 +103,7 @@ async def test_an_offer_that_is_past_taking_back(serve: Any, ask: Any, kit: Any,
     if "ordered" in why:
         documents.append(kit.said(order(offer, kit), direction=Direction.IN))
     await note(server, *documents)
-    status, problem = await ask(server, "DELETE", f"flex/offers/{offer.head.message_id}")
+    status, problem = await ask(server, "POST", "flex/revoke", json={"offer": offer.head.message_id})
     assert status == 409
     assert why in problem["detail"]
     assert not server.desk.book.record(offer.head.message_id).revoked
@@ -111,12 +111,12 @@ async def test_an_offer_that_is_past_taking_back(serve: Any, ask: Any, kit: Any,
 
 async def test_only_the_aggregators_own_offers_can_be_taken_back(serve: Any, ask: Any, kit: Any) -> None:
     server = await serve()
-    assert (await ask(server, "DELETE", "flex/offers/unknown"))[0] == 404
+    assert (await ask(server, "POST", "flex/revoke", json={"offer": "unknown"}))[0] == 404
     offer = kit.offer()
     await note(server, kit.said(offer, direction=Direction.IN))
-    assert (await ask(server, "DELETE", f"flex/offers/{offer.head.message_id}"))[0] == 404
+    assert (await ask(server, "POST", "flex/revoke", json={"offer": offer.head.message_id}))[0] == 404
     server = await serve(role="DSO")
-    status, problem = await ask(server, "DELETE", f"flex/offers/{offer.head.message_id}")
+    status, problem = await ask(server, "POST", "flex/revoke", json={"offer": offer.head.message_id})
     assert (status, "only an aggregator" in problem["detail"]) == (409, True)
     server = await serve("none")
     assert (await ask(server, "GET", "flex"))[0] == 409
@@ -130,6 +130,27 @@ async def test_an_offer_stands_where_its_revocation_cannot_be_sent(serve: Any, a
     )
     await note(server, kit.said(stranger))
     id = stranger.head.message_id
-    status, problem = await ask(server, "DELETE", f"flex/offers/{id}")
+    status, problem = await ask(server, "POST", "flex/revoke", json={"offer": id})
     assert (status, "no such peer" in problem["detail"]) == (409, True)
     assert not server.desk.book.record(id).revoked
+
+
+async def test_commands_make_messages_once_and_their_problems_are_told(serve: Any, ask: Any, kit: Any) -> None:
+    server = await serve()
+    words = {"period": "2026-05-21", "isps": [{"start": 1, "duration": 96, "power_w": 5000}]}
+    for path, odd, expected, word in (
+        ("prognosis", {"period": "soon"}, 422, "is not a date"),
+        ("prognosis", {"isp": []}, 422, "did you mean 'isps'?"),
+        ("prognosis", {"isps": [{"start": 1, "power_w": 0}]}, 422, "are missing"),
+        ("prognosis", {"congestion_point": "x"}, 404, "no congestion point 'x'"),
+        ("prognoses", {}, 404, "did you mean 'prognosis'?"),
+        ("request", {"isps": []}, 409, "only a DSO asks for flexibility"),
+    ):
+        status, problem = await ask(server, "POST", f"flex/{path}", json=words | odd)
+        assert (status, word in problem["detail"]) == (expected, True), problem
+    assert server.desk.book.records() == []
+    first, second = [await ask(server, "POST", "flex/prognosis", json=words) for _ in range(2)]
+    assert (first[0], second[0], second[1]) == (201, 200, first[1])
+    assert (first[1]["kind"], first[1]["peer"], first[1]["message"]["revision"]) == ("Prognosis", kit.dso, 1)
+    again = await serve()
+    assert [r.message.head.message_id for r in again.desk.book.records()] == [first[1]["id"]]
