@@ -24,7 +24,7 @@ import adapters.uftp.access
 import adapters.uftp.config
 import adapters.uftp.discovery
 from interop import config, maturity, plugins
-from interop.aggregator.desk import AggregatorOptions
+from interop.aggregator.options import AggregatorOptions
 from interop.aggregator.planner import Planner
 from interop.cli import main as command_line
 from interop.commonreference.desk import CommonReferenceOptions
@@ -57,8 +57,8 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )
-_DESKS: tuple[tuple[str, type[Any], tuple[type[Any], ...]], ...] = (
-    ('[desk.options] of kind = "aggregator"', AggregatorOptions, (Planner,)),
+_DESKS: tuple[tuple[str, type[Any], tuple[Any, ...]], ...] = (
+    ('[desk.options] of kind = "aggregator"', AggregatorOptions, (Planner.read,)),
     ('[desk.options] of kind = "gridoperator"', GridOperatorOptions, (History,)),
     ('[[desk.options.points]] of kind = "gridoperator"', PointOptions, ()),
     ('[desk.options] of kind = "commonreference"', CommonReferenceOptions, ()),

@@ -16,7 +16,7 @@ import struct
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from adapters.modbus.errors import Disconnected, MalformedAnswer, ModbusError, Silence
 from adapters.modbus.pdu import MAX_PDU, Request
@@ -121,8 +121,8 @@ class MbapClient(asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Other event loops (uvloop) have transports of their own, which are no asyncio.Transport by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(Disconnected(f"connection lost: {exc}" if exc else "the device closed the connection"))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from datamodels import MarketCalendar
 from interop.aggregator.homes import Home
 from optimiser.forecasting import History, forecast
 from optimiser.scoring import Persistence, intraday_update
 
-__all__ = ["Forecast", "Seen", "forecast_day", "nowcast"]
+__all__ = ["Forecast", "Records", "Seen", "forecast_day", "nowcast"]
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +29,10 @@ class Forecast:
 
     load_kw: Floats
     pv_kw: Floats
+
+    @classmethod
+    def of(cls, load_kw: ArrayLike, pv_kw: ArrayLike) -> Forecast:
+        return cls(np.asarray(load_kw, float), np.asarray(pv_kw, float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,31 @@ class Seen:
     limited: Mapping[str, Sequence[bool]]
 
 
-def forecast_day(calendar: MarketCalendar, first: date, load_kw: Floats, pv_kw: Floats) -> Forecast:
-    """The day after a history of whole local days (rows, series) that begins on `first`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """Mean power of whole local days from `first` on: one row per ISP, one column per series, kW >= 0."""
+
+    first: date
+    load_kw: Floats
+    pv_kw: Floats
+
+    def period(self, calendar: MarketCalendar) -> date:
+        """The local day after them."""
+        return calendar.locate(calendar.day_span(self.first)[0] + len(self.load_kw) * calendar.isp)[0]
+
+    def then(self, day: Forecast) -> Records:
+        """These and one day more."""
+        return Records(self.first, np.vstack([self.load_kw, day.load_kw]), np.vstack([self.pv_kw, day.pv_kw]))
+
+
+def forecast_day(calendar: MarketCalendar, records: Records) -> Forecast:
+    """The day after the records.
 
     Loads by the baseline that did best of late, series by series; PV by the mean of the last week.
     """
     return Forecast(
-        forecast(History(calendar, first, load_kw)).mean,
-        forecast(History(calendar, first, pv_kw), method=_PV_METHOD).mean,
+        forecast(History(calendar, records.first, records.load_kw)).mean,
+        forecast(History(calendar, records.first, records.pv_kw), method=_PV_METHOD).mean,
     )
 
 
@@ -65,6 +86,8 @@ def nowcast(day_ahead: Forecast, last: Forecast, seen: Seen, homes: Sequence[Hom
     A plant that was limited did not show what it could have done, and a gap shows nothing: there `last`, the forecast
     before this one, stands.
     """
+    if seen.isps == 0:
+        return day_ahead
     pv, load = last.pv_kw[: seen.isps].copy(), last.load_kw[: seen.isps].copy()
     for plant in (plant for home in homes for plant in home.pvs):
         values = [*seen.power_w[plant.id][: seen.isps - 1], seen.running_w.get(plant.id)]

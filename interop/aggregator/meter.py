@@ -28,9 +28,12 @@ class Meter:
         self._registers: dict[tuple[str, Quantity], list[tuple[datetime, float]]] = defaultdict(list)
         self._means: dict[str, dict[datetime, Telemetry]] = defaultdict(dict)
         self._settled: dict[tuple[str, datetime, datetime], float] = {}
+        self.additions = 0
+        """How often samples came."""
 
     def add(self, samples: Iterable[Telemetry]) -> None:
         """Take samples in; those of bad quality count for nothing but the latest value."""
+        self.additions += 1
         for sample in samples:
             key = (sample.resource, sample.quantity)
             known = self._latest.get(key)
@@ -42,12 +45,23 @@ class Meter:
                 series = self._registers[key]
                 if not series or sample.at > series[-1][0]:
                     series.append((sample.at, sample.value))
+                else:
+                    self._insert(sample, series)
                 del series[:-_KEPT]
             elif sample.quantity is Quantity.MEAN_POWER_W:
                 means = self._means[sample.resource]
                 means[sample.at] = sample
                 while len(means) > _KEPT_MEANS:
                     del means[next(iter(means))]
+
+    def _insert(self, sample: Telemetry, series: list[tuple[datetime, float]]) -> None:
+        """A reading that comes late: what was worked out without it is worked out again."""
+        place = bisect_left(series, sample.at, key=lambda entry: entry[0])
+        if series[place][0] == sample.at:
+            return
+        series.insert(place, (sample.at, sample.value))
+        for key in [key for key in self._settled if key[0] == sample.resource]:
+            del self._settled[key]
 
     def latest(self, resource: str, quantity: Quantity) -> Telemetry | None:
         return self._latest.get((resource, quantity))

@@ -169,7 +169,7 @@ class Operation:
         fixed = {} if ask_homes else {id: self._fixed(day.schedules[id]) for id in self._of_homes()}
         try:
             measured = self.measured(isp - 1)
-            plan = await asyncio.to_thread(self.planner.repair, isp, measured, day.plan, day.low_w, day.high_w, fixed)
+            plan = await asyncio.to_thread(self.planner.repair, measured, day.plan, day.low_w, day.high_w, fixed)
         except Exception as error:
             # The last plan and the steering still hold the bounds; a person should know why it is not renewed.
             self._log.exception("the plan could not be repaired; the last one stands")
@@ -195,6 +195,24 @@ class Operation:
         """W per ISP that a resource was told, which is what it will do."""
         return [self._told(schedule, k) for k in range(1, len(schedule.starts) + 1)]
 
+    @property
+    def running(self) -> int:
+        """The ISP (1-based) that is running: 0 before the day, its last one afterwards."""
+        now, (begin, end) = self.context.clock.now(), self.calendar.day_span(self.planner.period)
+        if now < begin:
+            return 0
+        return self.planner.isps if now >= end else self.calendar.locate(now)[1]
+
+    @property
+    def stand(self) -> tuple[int, frozenset[str]]:
+        """What a plan depends on: the ISP up to which it was repaired, and who cannot be steered."""
+        return self._repaired, frozenset(self.offline())
+
+    def known(self) -> Measured:
+        """What is known now."""
+        isp = self.running
+        return self.measured(isp) if isp else Measured.before(frozenset(self.offline()))
+
     def measured(self, isp: int) -> Measured:
         """What is known during ISP `isp` (1-based): powers and stored energy so far, and who does not answer."""
         starts = self.calendar.starts(self.planner.period)
@@ -217,8 +235,8 @@ class Operation:
 
     def _was_limited(self, id: str, k: int) -> bool:
         """Whether a PV plant was told to produce less than its rating in ISP k (0-based)."""
-        assert self.day is not None
-        return self.day.schedules[id].targets_w[k] < -self.context.resources[id].p_min_w
+        schedule = self.day.schedules.get(id) if self.day else None
+        return schedule is not None and schedule.targets_w[k] < -self.context.resources[id].p_min_w
 
     def offline(self) -> set[str]:
         """Resources that do not answer, or whose owner opted out."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import optimiser
-from datamodels import FlexOrder, FlexRequest, IspSeries, MarketCalendar, OfferOption, Prognosis
-from interop.aggregator.forecast import Forecast, Seen, forecast_day, nowcast
+from datamodels import FlexRequest, IspSeries, MarketCalendar, OfferOption
+from interop.aggregator.forecast import Forecast, Records, Seen, forecast_day, nowcast
 from interop.aggregator.homes import Charger, Home, Unit, read_homes, units
 from interop.aggregator.pricing import Pricing
 from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs, edge
+from optimiser.forecasting import clock_grid, from_clock_grid
 
 __all__ = ["DayPlan", "Measured", "Planner"]
 
 Floats = NDArray[np.float64]
 D = TypeVar("D")
+_PRICES = ("buy_eur_per_kwh", "sell_eur_per_kwh")
 _EARLY_EUR_PER_KWH = 1e-5
 """Breaks ties between equally cheap plans in favour of the earlier one, as a storage system would."""
 
@@ -43,7 +46,7 @@ class DayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known during ISP `isp` (1-based), a share `elapsed` of which is over.
+    """What is known during ISP `isp` (1-based; 0 before the day), a share `elapsed` of which is over.
 
     Attributes:
         seen: powers so far, see `Seen`; its `running_w` holds batteries too.
@@ -57,105 +60,133 @@ class Measured:
     stored_wh: Mapping[str, float]
     offline: frozenset[str]
 
+    @classmethod
+    def before(cls, offline: frozenset[str] = frozenset()) -> Measured:
+        """The day has not begun."""
+        return cls(0, 1.0, Seen(0, {}, {}, {}), {}, offline)
+
 
 _NOISE_LEVEL = 0.95
 
 
 class Planner:
-    """Plans the day after the history ends.
+    """Plans the day after the records end.
 
     Args:
-        homes: file written by `write_homes`.
-        history: npz with `start` (ISO UTC) and rows of one ISP x columns, whole local days: `load_kw`, `pv_kw` (>= 0).
-        tariffs: JSON with `buy_eur_per_kwh` and `sell_eur_per_kwh`, one value per ISP of the day.
+        homes: whom it plans for.
+        records: history of whole local days, see `Records`.
+        prices: `buy_eur_per_kwh` and `sell_eur_per_kwh`, one value per ISP of the day.
     """
 
-    def __init__(self, homes: Path, history: Path, tariffs: Path, calendar: MarketCalendar, pricing: Pricing) -> None:
-        self.homes: tuple[Home, ...] = read_homes(homes)
+    def __init__(
+        self,
+        homes: tuple[Home, ...],
+        records: Records,
+        prices: Mapping[str, Sequence[float]],
+        calendar: MarketCalendar,
+        pricing: Pricing,
+    ) -> None:
+        self.homes = homes
+        self.records = records
         self.calendar = calendar
         self.pricing = pricing
+        self.prices = prices
+        self.period = records.period(calendar)
         self._units: list[Unit] = list(units(self.homes))
-        with np.load(history) as data:
-            start = datetime.fromisoformat(str(data["start"]))
-            load, pv = (np.asarray(data[key], dtype=np.float64) for key in ("load_kw", "pv_kw"))
-        first, _ = calendar.locate(start)
-        self.period, _ = calendar.locate(start + len(load) * calendar.isp)
-        self.forecast: Forecast = forecast_day(calendar, first, load, pv)
+        self.forecast: Forecast = forecast_day(calendar, records)
         self._now = self.forecast
-        loads = load[:, [home.load for home in self.homes]].sum(axis=1)
+        loads = records.load_kw[:, [home.load for home in self.homes]].sum(axis=1)
         self.noise_w = float(np.quantile(np.abs(np.diff(loads)), _NOISE_LEVEL) * 1000)
         """How much the homes' own load changes from one ISP to the next, at most, 19 times out of 20 (W)."""
-        prices = json.loads(tariffs.read_text(encoding="utf-8"))
         shape = (len(self._units), self.isps)
-        self._tariffs = Tariffs(
-            *(np.broadcast_to(np.asarray(prices[key], float), shape) for key in ("buy_eur_per_kwh", "sell_eur_per_kwh"))
-        )
+        for name in _PRICES:
+            if len(prices[name]) != self.isps:
+                raise ValueError(f"{name} holds {len(prices[name])} prices, and {self.period} has {self.isps} ISPs")
+        self._tariffs = Tariffs(*(np.broadcast_to(np.asarray(prices[name], float), shape) for name in _PRICES))
         self.meters = [home.id for home in self.homes]
         self.efficiency = {b.id: b.efficiency for home in self.homes for b in home.batteries}
         self._baseline: DayPlan | None = None
+
+    @classmethod
+    def read(cls, homes: Path, history: Path, tariffs: Path, calendar: MarketCalendar, pricing: Pricing) -> Planner:
+        """A planner for the day after a history.
+
+        Args:
+            homes: file written by `write_homes`.
+            history: npz with `start` (ISO UTC) and rows of one ISP x columns, whole local days: `load_kw`, `pv_kw`.
+            tariffs: JSON with `buy_eur_per_kwh` and `sell_eur_per_kwh`, one value per ISP of the planned day.
+
+        Raises:
+            ValueError: the history is not whole local days, or the prices are not one per ISP.
+        """
+        with np.load(history) as data:
+            first, _ = calendar.locate(datetime.fromisoformat(str(data["start"])))
+            load, pv = (np.asarray(data[key], dtype=np.float64) for key in ("load_kw", "pv_kw"))
+        prices = json.loads(tariffs.read_text(encoding="utf-8"))
+        return cls(read_homes(homes), Records(first, load, pv), prices, calendar, pricing)
+
+    def following(self, day: Forecast) -> Planner:
+        """A planner for the day after this one, which went as `day` says; prices are those of the same clock time."""
+        records = self.records.then(day)
+        target = records.period(self.calendar)
+        prices = {
+            name: from_clock_grid(
+                self.calendar, target, clock_grid(self.calendar, self.period, np.array([self.prices[name]], float).T)
+            )[:, 0].tolist()
+            for name in _PRICES
+        }
+        return Planner(self.homes, records, prices, self.calendar, self.pricing)
 
     @property
     def isps(self) -> int:
         return self.calendar.isps(self.period)
 
+    @property
+    def outlook(self) -> Forecast:
+        """The day as it is now seen: measured where it was, forecast for the rest."""
+        return self._now
+
     # --- plan and validate ----------------------------------------------------------------------------
 
     def baseline(self) -> DayPlan:
-        """What the homes would do by themselves at least cost: the prognosis."""
+        """What the homes would do by themselves at least cost: the first prognosis."""
         if self._baseline is None:
-            self._baseline = self._edge(
-                optimiser.plan(
-                    self._portfolio(self.forecast),
-                    Limits.none(1, self.isps),
-                    self._tariffs,
-                    time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
-                )
-            )
+            free = [np.inf] * self.isps
+            self._baseline = self.within([-v for v in free], free)
         return self._baseline
 
-    def options(self, request: FlexRequest, prognosis: Prognosis) -> list[OfferOption]:
-        """Priced options for a request, the fullest first; empty where nothing can be done for it."""
-        wanted = edge.request_from(request, prognosis.power)
-        priced = optimiser.offers(
-            self._portfolio(self.forecast), self._tariffs, self.baseline().plan, wanted, k=self.pricing.options
-        )
-        return self.pricing.offer_options(priced, self.calendar, self.period)
-
     def within(self, low_w: Sequence[float], high_w: Sequence[float]) -> DayPlan:
-        """The cheapest plan whose net power keeps the bounds (W per ISP)."""
-        return self._edge(
-            optimiser.plan(
-                self._portfolio(self.forecast),
-                _limits(low_w, high_w),
-                self._tariffs,
-                time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
-            )
-        )
+        """The cheapest plan, made before the day, whose net power keeps the bounds (W per ISP)."""
+        return self.repair(Measured.before(), None, low_w, high_w)
 
-    def bounds(
+    def options(
         self,
-        prognosis: Prognosis,
-        request: FlexRequest | None,
-        orders: Sequence[FlexOrder],
-        limit_w: tuple[float, float],
-    ) -> tuple[list[float], list[float]]:
-        """Lowest and highest net power (W) per ISP that the day's agreements leave.
+        request: FlexRequest,
+        base: IspSeries,
+        measured: Measured,
+        last: DayPlan,
+        low_w: Sequence[float],
+        high_w: Sequence[float],
+        count: int,
+        min_activation: Decimal,
+    ) -> list[OfferOption]:
+        """Priced options for a request around `base`, the fullest first; empty where nothing can be done for it.
 
-        An order moves the prognosis: at least as far as ordered, in its direction. Where nothing was ordered, what the
-        request called available is room that must not be exceeded; without a request the congestion point's own
-        limits (`limit_w`, low and high) hold.
+        They cost what the cheapest plan from where the day stands costs more with the help than without it; both keep
+        the bounds (W per ISP) that hold besides.
         """
-        low, high = [limit_w[0]] * self.isps, [limit_w[1]] * self.isps
-        for isp, power in prognosis.power:
-            room = request.bounds(isp) if request else None
-            if room is not None:
-                low[isp - 1], high[isp - 1] = power + min(room.min_power_w, 0), power + max(room.max_power_w, 0)
-            ordered = sum(order.power.at(isp) or 0 for order in orders)
-            if ordered > 0:
-                low[isp - 1] = max(low[isp - 1], power + ordered)
-            elif ordered < 0:
-                high[isp - 1] = min(high[isp - 1], power + ordered)
-        return low, high
+        portfolio, state = self._stand(measured, last)
+        priced = optimiser.offers(
+            portfolio,
+            self._tariffs,
+            last.plan,
+            edge.request_from(request, base, _limits(low_w, high_w)),
+            k=count,
+            now=measured.isp,
+            state=state,
+            time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
+        )
+        return self.pricing.offer_options(priced, self.calendar, self.period, min_activation)
 
     # --- operate ----------------------------------------------------------------------------
 
@@ -165,34 +196,45 @@ class Planner:
 
     def repair(
         self,
-        isp: int,
         measured: Measured,
-        last: DayPlan,
+        last: DayPlan | None,
         low_w: Sequence[float],
         high_w: Sequence[float],
-        fixed_w: Mapping[str, Sequence[int]],
+        fixed_w: Mapping[str, Sequence[int]] | None = None,
     ) -> DayPlan:
-        """Plan ISPs `isp`.. (1-based) anew; earlier ones stay as the last plan had them.
+        """Plan the ISPs after the running one anew; it and earlier ones stay as the last plan had them.
 
         `fixed_w` holds W per ISP of cars and heat pumps that are not asked again: they count as load.
         """
-        self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
-        portfolio = self._portfolio(self._now, fixed_w)
+        if last is not None and measured.isp >= self.isps:
+            return last
+        fixed = fixed_w or {}
+        portfolio, state = self._stand(measured, last, fixed)
         plan = optimiser.replan(
             portfolio,
             _limits(low_w, high_w),
             self._tariffs,
-            now=isp - 1,
-            state=self._state(portfolio, measured, last.plan),
-            earlier=last.plan,
+            now=measured.isp,
+            state=state,
+            earlier=None if last is None else last.plan,
             time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
         )
         repaired = self._edge(plan)
+        if last is None:
+            return repaired
         targets = {
-            id: [*last.targets_w[id][: isp - 1], *fixed_w.get(id, values)[isp - 1 :]]
+            id: [*last.targets_w[id][: measured.isp], *fixed.get(id, values)[measured.isp :]]
             for id, values in repaired.targets_w.items()
         }
         return replace(repaired, targets_w=targets)
+
+    def _stand(
+        self, measured: Measured, last: DayPlan | None, fixed_w: Mapping[str, Sequence[int]] | None = None
+    ) -> tuple[Portfolio, State]:
+        """The portfolio by the newest forecast, and where its units stand at the end of the running ISP."""
+        self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
+        portfolio = self._portfolio(self._now, fixed_w)
+        return portfolio, self._state(portfolio, measured, None if last is None else last.plan)
 
     # --- between the worlds ----------------------------------------------------------------------------
 
@@ -245,7 +287,7 @@ class Planner:
             th_max=np.repeat(buffer[:, None], isps, axis=1),
         )
 
-    def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan) -> State:
+    def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan | None) -> State:
         """Where every unit will stand when the running ISP is over, from what was measured and what is going on."""
         running, rest = measured.isp - 1, 1.0 - measured.elapsed
         hours = self.calendar.isp_hours
@@ -266,6 +308,8 @@ class Planner:
                 gain = power * unit.battery.efficiency if power > 0 else power / unit.battery.efficiency
                 stored = measured.stored_wh[unit.battery.id] / 1000 + gain * rest * hours
                 battery[n] = min(max(stored, 0.0), unit.battery.capacity_wh / 1000)
+            if plan is None or running < 0:
+                continue
             if unit.charger:
                 ev[n] = hours * _so_far(measured.seen.power_w[unit.charger.id], plan.ev_kw[n], running).sum()
             if unit.heat_pump:
@@ -280,7 +324,12 @@ class Planner:
 
     def unmanaged_kw(self) -> list[float]:
         """Forecast net power (T,) of all homes if nobody steered anything."""
-        net = self.forecast.load_kw.sum(axis=1) - self.forecast.pv_kw.sum(axis=1)
+        net = np.zeros(self.isps)
+        for home in self.homes:
+            columns = [home.load, *(car.load for car in home.chargers), *(pump.load for pump in home.heat_pumps)]
+            net += self.forecast.load_kw[:, columns].sum(axis=1)
+            for plant in home.pvs:
+                net -= self.forecast.pv_kw[:, plant.series]
         return [float(v) for v in net]
 
     def _edge(self, plan: Plan) -> DayPlan:
@@ -331,9 +380,10 @@ def _charging(charger: Charger, isps: int, hours: float) -> tuple[Floats, Floats
     power, floor, ceiling = (np.zeros(isps) for _ in range(3))
     done = 0.0
     for stay in charger.stays:
-        power[stay.first - 1 : stay.last] = charger.p_max_w / 1000
+        first, last = min(stay.first, isps), min(stay.last, isps)
+        power[first - 1 : last] = charger.p_max_w / 1000
         need = stay.energy_wh / 1000
-        ceiling[stay.first - 1 :] = done + need * 1.02 + 0.05
-        floor[stay.last - 1 :] = done + min(need, (stay.last - stay.first + 1) * hours * charger.p_max_w / 1000)
+        ceiling[first - 1 :] = done + need * 1.02 + 0.05
+        floor[last - 1 :] = done + min(need, (last - first + 1) * hours * charger.p_max_w / 1000)
         done += need
     return power, floor, ceiling

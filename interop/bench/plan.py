@@ -79,7 +79,7 @@ def _repair() -> Contestant:
         world.lay_out()
         world.configure({str(device["resource"]): "127.0.0.1:1" for device in world.devices()})
         homes, history, tariffs = (world.folder / "agr" / n for n in ("homes.json", "history.npz", "tariffs.json"))
-        planner = Planner(homes, history, tariffs, scenario.calendar, Pricing())
+        planner = Planner.read(homes, history, tariffs, scenario.calendar, Pricing())
     wide_w = 160_000.0
     low, high = [-wide_w] * planner.isps, [wide_w] * planner.isps
     day = planner.within(low, high)
@@ -91,7 +91,7 @@ def _repair() -> Contestant:
     seen = Seen(noon, powers, running, {pv.id: [False] * noon for pv in scenario.pvs})
     stored = {battery.id: battery.capacity_wh / 2 for battery in scenario.batteries}
     measured = Measured(noon, 1.0, seen, stored, frozenset({scenario.batteries[0].id}))
-    return _timed(lambda: planner.repair(noon + 1, measured, day, low, high, {}))
+    return _timed(lambda: planner.repair(measured, day, low, high))
 
 
 def _timed(work: Callable[[], object]) -> Contestant:

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from adapters.ports import Direction
 from datamodels import FlexOffer, OfferRevocation, OfferState, Role
-from interop.market.book import Book
+from interop.market.book import Book, Record
 from interop.market.ids import head
 from interop.market.status import offer_state
 
-__all__ = ["revocation"]
+__all__ = ["revocation", "why_not"]
 
 _WHY_NOT = {
     OfferState.ORDERED: "is ordered, and so binding",
@@ -18,6 +18,19 @@ _WHY_NOT = {
     OfferState.REJECTED: "was rejected, so there is nothing to take back",
     OfferState.EXPIRED: "has expired",
 }
+
+
+def why_not(book: Book, record: Record, offer: FlexOffer, now: datetime) -> str | None:
+    """Why an offer of ours may not be taken back; None where it may (UFTP 3.8).
+
+    One that is unanswered may be: both messages go out in order. Once its first ISP has begun none may.
+    """
+    if why := _WHY_NOT.get(state := offer_state(book, record, offer, now)):
+        return f"{why} ({offer.expires:%Y-%m-%d %H:%M}Z)" if state is OfferState.EXPIRED else why
+    begins = [o.power.calendar.start(o.power.period, min(o.power.isps)) for o in offer.options if o.power.isps]
+    if begins and min(begins) <= now:
+        return f"holds an ISP that began at {min(begins):%Y-%m-%d %H:%M}Z"
+    return None
 
 
 def revocation(book: Book, role: Role, offer_id: str, now: datetime) -> OfferRevocation:
@@ -33,9 +46,8 @@ def revocation(book: Book, role: Role, offer_id: str, now: datetime) -> OfferRev
     if record is None or not isinstance(record.message, FlexOffer) or record.direction is not Direction.OUT:
         raise LookupError(f"we made no offer {offer_id}; gridparley flex status lists them")
     offer = record.message
-    if why := _WHY_NOT.get(state := offer_state(book, record, offer, now)):
-        at = f" ({offer.expires:%Y-%m-%d %H:%M}Z)" if state is OfferState.EXPIRED else ""
-        raise ValueError(f"offer {offer_id} {why}{at}")
+    if why := why_not(book, record, offer, now):
+        raise ValueError(f"offer {offer_id} {why}")
     about = offer.head
     return OfferRevocation(
         head(about.sender, about.recipient, now, "revocation", offer_id, conversation=about.conversation_id), offer_id

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from adapters.clock import Anchor, FileClock
+from adapters.ports import Direction
 from datamodels import (
     DispatchStatus,
     DispatchUpdate,
+    FlexOrder,
     GridSignal,
     Prognosis,
     Role,
@@ -28,10 +30,11 @@ from datamodels import (
 )
 from interop.aggregator.desk import build
 from interop.config import load_config
-from interop.demo.world import AGR, DSO, Ports, World
+from interop.demo.world import World
 from interop.desk import DeskContext
 from interop.effects import Effect, Instruct, Put, Withdraw
 from interop.feed import Feed
+from interop.market.book import MESSAGE, Record
 from interop.market.ids import head
 from interop.market.machine import say
 from interop.scenarios import SCENARIOS
@@ -43,7 +46,7 @@ NOON = SCENARIO.calendar.start(SCENARIO.period, 49)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(SCENARIO, tmp_path_factory.mktemp("world"), Ports(1, 2, 3, 4, 5))
+    world = World(SCENARIO, tmp_path_factory.mktemp("world"))
     world.lay_out()
     world.configure({str(device["resource"]): "127.0.0.1:1" for device in world.devices()})
     return world
@@ -56,12 +59,13 @@ class Aggregator:
     """
 
     def __init__(self, world: World, clock: Path, rate: float) -> None:
-        config = load_config(world.folder / "agr.toml", {})
+        party = world.aggregators[0]
+        config = load_config(world.folder / f"{party.name}.toml", {})
         self.done: list[Effect] = []
         self.documents: dict[tuple[str, str], Any] = {}
         Anchor(time.time(), NOON, rate).write(clock)
         context = DeskContext(
-            domain=AGR,
+            domain=party.domain,
             role=Role.AGR,
             terms=config.market.terms(),
             participants={},
@@ -73,8 +77,8 @@ class Aggregator:
             do=self._do,
         )
         self.desk = build(config.desk.options, context)
-        about = head(AGR, DSO, NOON, "prognosis")
-        prognosis = Prognosis(about, SCENARIO.congestion_point, 1, self.desk.planner.baseline().net_w)
+        about = head(party.domain, world.dso.domain, NOON, "prognosis")
+        prognosis = Prognosis(about, SCENARIO.congestion_point, 1, self.desk.day.planner.baseline().net_w)
         self.desk.book.apply(say(prognosis))
 
     async def _do(self, effects: Sequence[Effect]) -> None:
@@ -86,12 +90,21 @@ class Aggregator:
     def hear(self, signal: GridSignal) -> list[Effect]:
         return self.desk.on_signal("utility", "openadr2", signal, NOON)
 
+    def order(self, reference: str) -> None:
+        """An order of 5 kW in ISP 80 that was accepted."""
+        prognosis = self.desk.book.messages(Prognosis)[0]
+        power = prognosis.power.map(lambda p: 5000).restricted([80])
+        about = replace(prognosis.head, message_id=reference)
+        named = prognosis.head.message_id
+        order = FlexOrder(about, SCENARIO.congestion_point, reference, Decimal(1), "EUR", power, prognosis=named)
+        self.desk.book.apply([Put(MESSAGE, reference, Record(Direction.IN, "dso", order, accepted=True))])
+
     async def work(self) -> None:
         await self.desk.work(self.desk.context.clock.now())
 
     @property
     def bounds(self) -> tuple[list[float], list[float]]:
-        day = self.desk.operation.day
+        day = self.desk.day.operation.day
         assert day is not None
         return day.low_w, day.high_w
 
@@ -108,20 +121,18 @@ def limit(kind: SignalKind, value: int, first: int = 53, isps: int = 8, **more: 
 
 
 async def test_a_limit_alone_makes_a_day_and_dispatches_the_rest_of_it(agr: Aggregator) -> None:
-    await agr.work()
-    assert agr.desk.operation.day is None, "without an order or a limit nobody is told anything"
     effects = agr.hear(limit(SignalKind.EXPORT_LIMIT, 40_000))
     assert [e.key for e in effects if isinstance(e, Put)] == ["utility/EXPORT_LIMIT"]
     await agr.work()
     low, high = agr.bounds
-    assert low[52:60] == [-40_000 + agr.desk.margin_w] * 8
-    assert low[51] == -160_000 + agr.desk.margin_w
-    assert max(high) == 160_000 - agr.desk.margin_w
-    day = agr.desk.operation.day
+    assert low[52:60] == [-40_000 + agr.desk.day.margin_w] * 8
+    assert low[51] == -160_000 + agr.desk.day.margin_w
+    assert max(high) == 160_000 - agr.desk.day.margin_w
+    day = agr.desk.day.operation.day
     assert day is not None
     assert min(p or 0 for p in day.plan.net_w.power_w[52:60]) >= -40_000
     told = [e.dispatch for e in agr.done if isinstance(e, Instruct)]
-    assert {d.resource for d in told} == set(agr.desk.operation.controlled)
+    assert {d.resource for d in told} == set(agr.desk.day.operation.controlled)
     assert {d.start for d in told} == {NOON}, "what is past is not told"
     agr.done.clear()
     await agr.work()
@@ -134,7 +145,7 @@ async def test_an_import_limit_that_arrives_during_the_day_tightens_the_bounds_a
     before = agr.bounds
     agr.hear(limit(SignalKind.IMPORT_LIMIT, 20_000, first=70))
     low, high = agr.bounds
-    assert high[69:77] == [20_000 - agr.desk.margin_w] * 8
+    assert high[69:77] == [20_000 - agr.desk.day.margin_w] * 8
     assert (low, high[:69], high[77:]) == (before[0], before[1][:69], before[1][77:])
     shown = agr.desk.context.feed.latest("day")
     assert (shown["limit_import_kw"][69], shown["limit_export_kw"][52]) == (20.0, -40.0)
@@ -160,7 +171,10 @@ async def test_only_limits_on_our_congestion_point_bind(agr: Aggregator) -> None
     ):
         agr.hear(signal)
     await agr.work()
-    assert agr.desk.operation.day is None, "elsewhere, not a limit, or over already"
+    low, high = agr.bounds
+    margin = agr.desk.day.margin_w
+    assert set(low[48:]) == {-160_000 + margin}, "elsewhere, not a limit, or over already"
+    assert set(high[48:]) == {160_000 - margin}
 
 
 async def test_an_operators_own_dispatch_says_nothing_about_the_plan(agr: Aggregator) -> None:
@@ -168,27 +182,24 @@ async def test_an_operators_own_dispatch_says_nothing_about_the_plan(agr: Aggreg
     await agr.work()
     rejected = DispatchUpdate("d1", 0, DispatchStatus.REJECTED, NOON)
     agr.desk.on_dispatch_update(rejected, NOON)
-    assert agr.desk.operation.unavailable == set()
+    assert agr.desk.day.operation.unavailable == set()
     ours = next(e.dispatch.id for e in agr.done if isinstance(e, Instruct))
     agr.desk.on_dispatch_update(replace(rejected, dispatch=ours), NOON)
-    assert agr.desk.operation.unavailable == {ours.rpartition(":")[2]}
+    assert agr.desk.day.operation.unavailable == {ours.rpartition(":")[2]}
 
 
-async def test_an_order_takes_over_from_the_limits(agr: Aggregator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_order_takes_over_from_the_limits(agr: Aggregator) -> None:
     agr.hear(limit(SignalKind.EXPORT_LIMIT, 40_000))
     await agr.work()
     first = {e.dispatch.id for e in agr.done if isinstance(e, Instruct)}
     agr.done.clear()
-    prognosis = agr.desk.book.messages(Prognosis)[0]
-    power = prognosis.power.map(lambda p: 5000).restricted([80])
-    order = SimpleNamespace(order_reference="o-1", power=power)
-    monkeypatch.setattr(agr.desk, "_orders", lambda: [order])
+    agr.order("o-1")
     await agr.work()
     assert {e.dispatch.source for e in agr.done if isinstance(e, Instruct)} == {"o-1"}
     assert {e.dispatch for e in agr.done if isinstance(e, Withdraw)} == first
     kinds = [type(e) for e in agr.done if isinstance(e, Instruct | Withdraw)]
     assert kinds.index(Withdraw) == len(first), "nobody is left without a word in between"
-    assert agr.bounds[0][52] == -40_000 + agr.desk.margin_w, "the limit holds all the same"
+    assert agr.bounds[0][52] == -40_000 + agr.desk.day.margin_w, "the limit holds all the same"
 
 
 async def test_the_next_repair_obeys(world: World, tmp_path: Path) -> None:
@@ -198,7 +209,7 @@ async def test_the_next_repair_obeys(world: World, tmp_path: Path) -> None:
     await agr.work()
 
     def most_export_w() -> int:
-        day = agr.desk.operation.day
+        day = agr.desk.day.operation.day
         assert day is not None
         return -min(p or 0 for p in day.plan.net_w.power_w[60:70])
 
@@ -221,16 +232,15 @@ async def test_after_a_restart_the_last_reason_is_taken_up_and_still_gives_way(
     await agr.work()
     told = [e.dispatch for e in agr.done if isinstance(e, Instruct)]
     agr.done.clear()
-    agr.desk.operation.day = None
+    agr.desk.day.operation.day = None
     stored = SimpleNamespace(telemetry=agr._nothing, documents=agr._nothing)
 
     async def documents(*space: str) -> list[Any]:
         return [SimpleNamespace(value=encode(dispatch)) for dispatch in told]
 
     monkeypatch.setattr(stored, "documents", documents)
-    monkeypatch.setattr(agr.desk, "context", replace(agr.desk.context, store=stored))
-    power = agr.desk.book.messages(Prognosis)[0].power.map(lambda p: 5000).restricted([80])
-    monkeypatch.setattr(agr.desk, "_orders", lambda: [SimpleNamespace(order_reference="o-1", power=power)])
+    monkeypatch.setattr(agr.desk.day, "context", replace(agr.desk.context, store=stored))
+    agr.order("o-1")
     await agr.desk.start()
     try:
         async with asyncio.timeout(10):
