@@ -34,6 +34,7 @@ from interop.aggregator.operate import Operation
 from interop.aggregator.options import AggregatorOptions
 from interop.aggregator.planner import DayPlan, Planner
 from interop.aggregator.settling import ean, metering, newest
+from interop.aggregator.show import kilowatts
 from interop.desk import DeskContext
 from interop.effects import Effect, Log, Put, Withdraw
 from interop.market.book import Book
@@ -291,8 +292,8 @@ class Day:
                 "limit_export_kw": [round(v / 1000, 3) for v in low],
                 "limit_import_kw": [round(v / 1000, 3) for v in high],
                 "forecast_kw": [round(v, 3) for v in self.planner.unmanaged_kw()],
-                "prognosis_kw": _kw(agreed.prognosis.power if agreed.prognosis else None),
-                "plan_kw": _kw(day.plan.net_w if day else None),
+                "prognosis_kw": kilowatts(agreed.prognosis.power) if agreed.prognosis else None,
+                "plan_kw": kilowatts(day.plan.net_w) if day else None,
                 "requested": sorted(requested),
             },
         )
@@ -307,7 +308,3 @@ def _within(low: float, high: float, margin: float) -> tuple[float, float]:
     if high - low >= 2 * margin:
         return low + margin, high - margin
     return (low + high) / 2, (low + high) / 2
-
-
-def _kw(series: IspSeries | None) -> list[float | None] | None:
-    return None if series is None else [None if p is None else round(p / 1000, 3) for p in series.power_w]

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from datamodels import Dispatch, DispatchKind, IspSeries, Quantity, Resource, ResourceKind, Telemetry
+from interop.aggregator import show
 from interop.aggregator.forecast import Seen
 from interop.aggregator.meter import Meter
 from interop.aggregator.planner import DayPlan, Measured, Planner
@@ -188,7 +189,7 @@ class Operation:
         if changed:
             await self.context.do(self._instruct(changed, isp - 1))
         self.context.feed.publish(
-            "plan", {"plan_kw": _kilowatts(plan.net_w.power_w), "isp": isp, "cost_eur": plan.cost_eur}
+            "plan", {"plan_kw": show.kilowatts(plan.net_w), "isp": isp, "cost_eur": plan.cost_eur}
         )
 
     def _fixed(self, schedule: Schedule) -> list[int]:
@@ -374,28 +375,18 @@ class Operation:
         return IspSeries(self.calendar, self.planner.period, tuple(filled))
 
     def publish(self, isp: int) -> None:
-        """Publish final values of every finished ISP, by kind of resource, kW."""
-        sums: dict[str, list[float | None]] = {}
+        """Publish final values of every finished ISP."""
+        silent = self.offline()
         groups = {
             "pv_kw": self._of_kind(ResourceKind.PV),
             "battery_kw": self._of_kind(ResourceKind.BATTERY),
             "homes_kw": list(self.planner.meters),
         }
-        count = self.calendar.isps(self.planner.period)
-        for name, ids in groups.items():
-            offline = self.offline()
-            series = [self.completed(id, s) if id in offline else s for id in ids for s in [self.power(id)]]
-            sums[name] = [
-                None
-                if k >= isp - 1 or any(s.power_w[k] is None for s in series)
-                else round(sum(s.power_w[k] or 0 for s in series) / 1000, 3)
-                for k in range(count)
-            ]
-        sums["net_kw"] = [
-            None if None in row else round(sum(v for v in row if v is not None), 3)
-            for row in zip(*(sums[name] for name in groups), strict=True)
-        ]
-        self.context.feed.publish("actuals", sums)
+        series = {
+            name: [self.completed(id, s) if id in silent else s for id in ids for s in [self.power(id)]]
+            for name, ids in groups.items()
+        }
+        self.context.feed.publish("actuals", show.actuals(series, isp - 1, self.planner.isps))
 
     def _publish_live(self, isp: int, moment: Moment, homes_w: float) -> None:
         pv = sum(self._power_w(id, isp) for id in self._of_kind(ResourceKind.PV))
@@ -412,7 +403,3 @@ class Operation:
                 "live": True,
             },
         )
-
-
-def _kilowatts(power_w: Sequence[int | None]) -> list[float | None]:
-    return [None if p is None else round(p / 1000, 3) for p in power_w]

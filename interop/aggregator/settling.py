@@ -3,6 +3,8 @@ with its own books (UFTP 2.6.2, 3.10). Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -20,8 +22,9 @@ from datamodels import (
     Settlement,
     SettlementRow,
 )
+from interop.aggregator.agreements import Agreements
 from interop.market.book import Book
-from interop.market.settle import metered, settle
+from interop.market.settle import metered, rows
 
 __all__ = ["ean", "metering", "newest", "verdict"]
 
@@ -56,38 +59,37 @@ def newest(book: Book, day: date) -> dict[str, Metering]:
 
 def verdict(theirs: Settlement, book: Book, terms: MarketTerms) -> tuple[Verdict, ...]:
     """What we say to each row: Accepted, or Disputed with the figures of our own books."""
-    own: dict[str, SettlementRow] = {}
-    unknown: dict[date, str] = {}
-    for day in sorted({row.period for row in theirs.rows}):
-        actual = metered(newest(book, day).values())
-        if actual is None:
-            unknown[day] = "nothing was metered here on that day"
-            continue
-        settled = settle(theirs.head, day, _orders(book, theirs, day), _prognoses(book), actual, terms)
-        own |= {row.order_reference: row for row in settled.rows}
+    actual = {day: metered(newest(book, day).values()) for day in {row.period for row in theirs.rows}}
+    ours = [
+        (order, baseline) for order, baseline in _orders(book, theirs.head.sender) if actual.get(order.power.period)
+    ]
+    own = rows(
+        [replace(o, prognosis=baseline.head.message_id) for o, baseline in ours],
+        {baseline.head.message_id: baseline for _, baseline in ours},
+        {(o.congestion_point, o.power.period): power for o, _ in ours if (power := actual[o.power.period])},
+        terms,
+    )
+    by_reference = {row.order_reference: row for row in own}
     return tuple(
-        (row.order_reference, _said_to(row, own.get(row.order_reference), unknown.get(row.period), terms))
+        (
+            row.order_reference,
+            _said_to(row, by_reference.get(row.order_reference), terms)
+            if actual[row.period] is not None
+            else "Disputed: nothing was metered here on that day",
+        )
         for row in theirs.rows
     )
 
 
-def _orders(book: Book, theirs: Settlement, day: date) -> list[FlexOrder]:
-    """The day's orders of that grid operator whose baseline we know, in the order in which they were placed."""
-    known = _prognoses(book)
-    return [
-        order
-        for order in book.messages(FlexOrder, direction=Direction.IN, accepted=True)
-        if order.power.period == day and order.head.sender == theirs.head.sender and order.prognosis in known
-    ]
+def _orders(book: Book, grid_operator: str) -> Iterator[tuple[FlexOrder, Prognosis]]:
+    """The orders that we accepted from a grid operator, with their baselines."""
+    for order in book.messages(FlexOrder, direction=Direction.IN, accepted=True):
+        baseline = Agreements.of(book, order.congestion_point, order.power.period).baseline(order)
+        if order.head.sender == grid_operator and baseline is not None:
+            yield order, baseline
 
 
-def _prognoses(book: Book) -> dict[str, Prognosis]:
-    return {p.head.message_id: p for p in book.messages(Prognosis, direction=Direction.OUT)}
-
-
-def _said_to(theirs: SettlementRow, ours: SettlementRow | None, unknown: str | None, terms: MarketTerms) -> str:
-    if unknown is not None:
-        return f"Disputed: {unknown}"
+def _said_to(theirs: SettlementRow, ours: SettlementRow | None, terms: MarketTerms) -> str:
     if ours is None:
         return "Disputed: we accepted no such order"
     stated = {isp.isp: isp for isp in theirs.isps}

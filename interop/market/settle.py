@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 
 from datamodels import (
     FlexOrder,
-    Head,
     IspSeries,
     MarketTerms,
     Metering,
     Prognosis,
-    Settlement,
     SettlementRow,
     settle_order,
 )
 
-__all__ = ["dispositions", "metered", "rows", "settle"]
-
-_TOLERANCE_W = 1
+__all__ = ["metered", "rows"]
 
 
 def metered(meterings: Iterable[Metering]) -> IspSeries | None:
@@ -76,46 +72,6 @@ def rows(
         )
         already.append(order.power)
     return tuple(found)
-
-
-def settle(
-    head: Head,
-    day: date,
-    orders: Sequence[FlexOrder],
-    prognoses: Mapping[str, Prognosis],
-    actual: IspSeries,
-    terms: MarketTerms,
-) -> Settlement:
-    """Settle the orders of one aggregator for one day at one congestion point (ValueError as in `rows`)."""
-    everywhere = {(order.congestion_point, day): actual for order in orders}
-    return Settlement(head, day, day, terms.calendar.currency, rows(orders, prognoses, everywhere, terms))
-
-
-def dispositions(settlement: Settlement, own: Settlement) -> tuple[tuple[str, str], ...]:
-    """The aggregator's verdict on each row: Accepted, or Disputed with what its own books say (UFTP 3.10)."""
-    mine = {row.order_reference: row for row in own.rows}
-    out: list[tuple[str, str]] = []
-    for row in settlement.rows:
-        ours = mine.get(row.order_reference)
-        if ours is None:
-            out.append((row.order_reference, "Disputed: we have no such order"))
-            continue
-        theirs_w = {i.isp: (i.baseline_w, i.ordered_w, i.actual_w) for i in row.isps}
-        wrong = [
-            i.isp
-            for i in ours.isps
-            if any(
-                abs(a - b) > _TOLERANCE_W
-                for a, b in zip(theirs_w.get(i.isp, (0, 0, 0)), (i.baseline_w, i.ordered_w, i.actual_w), strict=True)
-            )
-        ]
-        if wrong:
-            out.append((row.order_reference, f"Disputed: powers of ISP {', '.join(map(str, wrong[:5]))} differ"))
-        elif (row.price, row.penalty, row.net) != (ours.price, ours.penalty, ours.net):
-            out.append((row.order_reference, f"Disputed: we count {ours.price} - {ours.penalty} = {ours.net}"))
-        else:
-            out.append((row.order_reference, "Accepted"))
-    return tuple(out)
 
 
 def _penalty(terms: MarketTerms, order: FlexOrder) -> Decimal:

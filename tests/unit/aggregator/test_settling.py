@@ -24,7 +24,7 @@ from datamodels import (
 from interop.aggregator.settling import metering, newest, verdict
 from interop.effects import Put
 from interop.market.book import MESSAGE, Book, Record
-from interop.market.settle import settle
+from interop.market.settle import rows
 
 CALENDAR = MarketCalendar(isp=timedelta(hours=6))
 DAY = date(2026, 5, 20)
@@ -66,7 +66,8 @@ def settled(book: Book, actual: IspSeries) -> Settlement:
     """What a grid operator that reckons as we do would send."""
     orders = book.messages(FlexOrder)
     prognoses = {p.head.message_id: p for p in book.messages(Prognosis)}
-    return settle(head("S", "dso"), DAY, orders, prognoses, actual, TERMS)
+    due = rows(orders, prognoses, {("p", DAY): actual}, TERMS)
+    return Settlement(head("S", "dso"), DAY, DAY, "EUR", due)
 
 
 def with_row(settlement: Settlement, n: int, **changes: Any) -> Settlement:
