@@ -1,8 +1,9 @@
 """What is agreed about one congestion point on one day, and what follows from it. Pure; derived from the book.
 
-A prognosis is absolute. A request speaks of deviations from the prognosis that was newest when it came, an offer and
-the order on it of deviations from the prognosis they name. A later prognosis holds the orders before it, so an order
-goes on to bind against its own prognosis: P + (what was ordered on P), whatever was prognosed since.
+A prognosis is absolute. A request speaks of deviations from the prognosis that was newest when it came (the first one,
+if it came before any), an offer and the order on it of deviations from the prognosis they name. A later prognosis holds
+the orders before it, so an order goes on to bind against its own prognosis: P + (what was ordered on P), whatever was
+prognosed since.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Bounds = tuple[list[float], list[float]]
 class Agreements:
     """Messages about one congestion point and day, oldest first; what a peer refused is left out.
 
-    `asked_of` is the baseline of each request, `said` how many prognoses were sent, refused ones included.
+    `asked_of` is the baseline of each request (None while nothing is prognosed), `said` how many prognoses were sent,
+    refused ones included, and `answered` whether the last of them has its answer.
     """
 
     prognoses: tuple[Prognosis, ...] = ()
@@ -33,8 +35,7 @@ class Agreements:
     orders: tuple[FlexOrder, ...] = ()
     asked_of: tuple[Prognosis | None, ...] = ()
     said: int = 0
-    settled: bool = True
-    """Whether the newest prognosis has its answer."""
+    answered: bool = True
 
     @classmethod
     def of(cls, book: Book, congestion_point: str, period: date) -> Agreements:
@@ -43,12 +44,12 @@ class Agreements:
         offers: list[Record] = []
         orders: list[FlexOrder] = []
         asked_of: list[Prognosis | None] = []
-        said, settled = 0, True
+        said, answered = 0, True
         for record in book.records():
             ours, message = record.direction is Direction.OUT, record.message
             match message:
                 case Prognosis() if ours and _about(message, congestion_point, message.power.period, period):
-                    said, settled = max(said, message.revision), record.accepted is not None
+                    said, answered = max(said, message.revision), record.accepted is not None
                     if record.accepted is not False:
                         prognoses.append(message)
                 case FlexRequest() if record.accepted and not ours:
@@ -60,7 +61,9 @@ class Agreements:
                 case FlexOrder() if record.accepted and not ours:
                     if _about(message, congestion_point, message.power.period, period):
                         orders.append(message)
-        return cls(tuple(prognoses), tuple(requests), tuple(offers), tuple(orders), tuple(asked_of), said, settled)
+        first = prognoses[0] if prognoses else None
+        baselines = tuple(prognosis or first for prognosis in asked_of)
+        return cls(tuple(prognoses), tuple(requests), tuple(offers), tuple(orders), baselines, said, answered)
 
     @property
     def prognosis(self) -> Prognosis | None:

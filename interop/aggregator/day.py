@@ -167,9 +167,10 @@ class Day:
     # --- what is due ----------------------------------------------------------------------------
 
     async def prognose(self, now: datetime) -> None:
-        """Send the first prognosis once it is due."""
-        due = self.the_day_before(self.options.prognosis_at)
-        if self.agreed().said or not self.acts or not due <= now < self.span[1]:
+        """Send the first prognosis once it is due, or asked for by a request."""
+        agreed = self.agreed()
+        due = now >= self.the_day_before(self.options.prognosis_at) or bool(agreed.requests)
+        if agreed.said or not due or now >= self.span[1] or not self.acts:
             return
         plan = await asyncio.to_thread(self.planner.baseline)
         about = self.head(now, "prognosis", self.options.congestion_point, self.period)
@@ -204,10 +205,10 @@ class Day:
     async def reprognose(self, now: datetime) -> None:
         """Send the prognosis' next revision where the plan has moved away from it and can still be traded."""
         day, agreed = self.operation.day, self.agreed()
-        newest_one = agreed.prognosis
-        if day is None or newest_one is None or not agreed.settled or now >= self.span[1]:
+        last = agreed.prognosis
+        if day is None or day.stale or last is None or not agreed.answered or now >= self.span[1]:
             return
-        if now < newest_one.head.created + timedelta(minutes=self.options.reprognosis_minutes):
+        if now < last.head.created + timedelta(minutes=self.options.reprognosis_minutes):
             return
         power = revised(agreed, day.plan.net_w.power_w, self.operation.running, self.tradable(now), self.threshold_w)
         if power is None:

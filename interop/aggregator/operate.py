@@ -44,13 +44,17 @@ class Reader(Protocol):
 
 @dataclass(slots=True)
 class Day:
-    """What holds for the day: the source of its dispatches, bounds on the net power (W), and the plan they gave."""
+    """What holds for the day: the source of its dispatches, bounds on the net power (W), and the plan they gave.
+
+    A plan is `stale` when it was made for a day under way without a look at how that goes.
+    """
 
     source: str
     low_w: list[float]
     high_w: list[float]
     plan: DayPlan
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    stale: bool = False
 
 
 class Operation:
@@ -92,6 +96,7 @@ class Operation:
         """Take up a day that was under way before a restart: what resources were told is what counts."""
         self.adopt(source, plan, low_w, high_w)
         assert self.day is not None
+        self.day.stale = self.running > 0
         for dispatch in sent:
             schedule = self.day.schedules.get(dispatch.resource)
             if schedule is None or dispatch.source != source:
@@ -176,7 +181,7 @@ class Operation:
             self._log.exception("the plan could not be repaired; the last one stands")
             await self.context.do([Alarm("plan.stale", "", f"{type(error).__name__}: {error}")])
             return
-        day.plan = plan
+        day.plan, day.stale = plan, False
         changed: list[str] = []
         for id, schedule in day.schedules.items():
             schedule.targets_w[isp - 1 :] = plan.targets_w[id][isp - 1 :]

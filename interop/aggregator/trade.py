@@ -83,7 +83,7 @@ class Trade:
         options = self.day.options
         agreed = self.day.agreed()
         newest = agreed.prognosis
-        if not options.unsolicited_offers or newest is None or agreed.requests or not agreed.settled:
+        if not options.unsolicited_offers or newest is None or agreed.requests or not agreed.answered:
             return
         gate = self.day.the_day_before(self.day.calendar.day_ahead_gate.isoformat())
         if not self.day.the_day_before(options.unsolicited_at) <= now < self.day.span[1]:

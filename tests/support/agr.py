@@ -34,6 +34,7 @@ from datamodels import (
     ResourceKind,
     ResourceRole,
     Role,
+    Telemetry,
     encode,
 )
 from interop.aggregator.desk import AggregatorDesk, build
@@ -143,6 +144,7 @@ class Agr:
         self.clock = HandClock(now)
         self.done: list[Effect] = []
         self.documents: dict[tuple[str, str], Any] = {}
+        self.heard: list[Telemetry] = []
         point = CongestionPoint(POINT, DSO, date(2020, 1, 1), import_limit_w=20_000, export_limit_w=20_000)
         self.participants = {DSO: peer or Participant(DSO, Role.DSO)}
         self.context = DeskContext(

@@ -165,6 +165,16 @@ def test_bounds_are_bounds_and_the_last_order_is_always_kept(
         assert low[isp - 1] >= due if ordered > 0 else ordered == 0 or high[isp - 1] <= due
 
 
+def test_a_request_before_any_prognosis_speaks_of_the_first_one() -> None:
+    said = Said()
+    said.request((-10, 10), None, None, None)
+    assert said.agreed.asked_of == (None,)
+    first = said.prognosis(100, 0, 0, 0)
+    said.prognosis(500, 0, 0, 0)
+    assert said.agreed.asked_of == (first,)
+    assert bounds(said.agreed, 4, FREE)[1][0] == 110
+
+
 # --- prognosing anew ----------------------------------------------------------------------------
 
 

@@ -102,6 +102,16 @@ async def test_the_point_and_the_peer_say_what_an_offer_may_hold(
     assert (len(offer.options), offer.options[0].min_activation) == (count, Decimal(least))
 
 
+async def test_a_request_before_the_prognosis_brings_it_forward(tmp_path: Path) -> None:
+    agr = Agr(tmp_path, TEN - timedelta(hours=2))
+    await agr.work()
+    assert agr.said(Prognosis) == []
+    agr.hear(agr.request("early", dict.fromkeys(NOON, (1000, 20000)), expires=GATE))
+    await agr.work()
+    await agr.work()
+    assert agr.said(FlexOffer)[0].prognosis == agr.said(Prognosis)[0].head.message_id
+
+
 async def test_an_offer_may_stand_shorter_than_its_request(tmp_path: Path) -> None:
     offer = await asked(Agr(tmp_path, TEN, offer_valid_minutes=20))
     assert offer.expires == TEN + timedelta(minutes=20)
@@ -178,6 +188,7 @@ def darken(agr: Agr, until: int, share: float) -> None:
     samples.append(
         Telemetry("battery-1", Quantity.STORED_ENERGY_WH, start, plan.plan.plan.battery_kwh[0, until - 1] * 1000)
     )
+    agr.heard = samples
     agr.desk.on_telemetry(samples)
 
 
@@ -398,6 +409,22 @@ async def test_direct_activation_needs_a_prognosis(bound: Agr) -> None:
     answer = bound.hear(direct(bound, 10))
     assert answer is not None
     assert answer.reasons[0].startswith("No baseline")
+
+
+async def test_after_a_restart_nothing_is_prognosed_before_a_look_at_the_day(tmp_path: Path) -> None:
+    agr = Agr(tmp_path, TEN, reprognosis_w=1000, reprognosis_minutes=1)
+    await intraday(agr)
+    await agr.work()
+    agr.accept()
+    samples = agr.heard
+    agr.restarted()
+    agr.desk.on_telemetry(samples)
+    await agr.desk.day.resume()
+    await agr.work(at(45, 10))
+    assert len(agr.said(Prognosis)) == 2, "the plan of the day before is no reason"
+    await agr.desk.day.operation._repair_from(46)
+    await agr.work(at(45, 12))
+    assert len(agr.said(Prognosis)) == 2, "nor is what was known already"
 
 
 # --- after a crash ----------------------------------------------------------------------------
