@@ -1,0 +1,56 @@
+"""The inner loops as machine code where numba is installed: the same source, run by numpy or compiled, same results.
+
+Compiling takes seconds, so it happens only in `warm_up`, which a server runs in the background when it starts; until it
+is done, and without numba (the [fast] extra), numpy runs the functions as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any, TypeVar
+
+__all__ = ["available", "kernel", "kernels", "warm_up"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_COMPILED: dict[str, Callable[..., Any]] = {}
+_LOCK = Lock()
+
+
+def kernel(function: F) -> F:
+    """Register a function that numba can compile; called by name through `kernels()`."""
+    _FUNCTIONS[function.__name__] = function
+    return function
+
+
+def kernels() -> dict[str, Callable[..., Any]]:
+    """All kernels: compiled where `warm_up` has finished, else as numpy runs them."""
+    return _COMPILED or _FUNCTIONS
+
+
+def available() -> bool:
+    """Whether numba is installed."""
+    return find_spec("numba") is not None
+
+
+def warm_up(rehearse: Callable[[], object]) -> bool:
+    """Compile every kernel by running `rehearse` with them; False where there is no numba. Safe to call twice."""
+    if not available():
+        return False
+    from numba import njit
+
+    with _LOCK:
+        if _COMPILED:
+            return True
+        ready = {name: njit(cache=True, nogil=True, fastmath=False)(f) for name, f in _FUNCTIONS.items()}
+        rehearsal = dict(_COMPILED)
+        try:
+            _COMPILED.update(ready)
+            rehearse()
+        except BaseException:
+            _COMPILED.clear()
+            _COMPILED.update(rehearsal)
+            raise
+    return True

@@ -1,0 +1,249 @@
+"""Where each variable of a shard of homes lives: time first, homes sorted by how many stores they have.
+
+A store is a battery, an EV or a heat buffer: x[t] = a x[t-1] + up u[t] - down d[t] + w[t], filled by the power u and,
+for a battery, emptied by d. Homes with equally many stores share their arrays (T, stores, homes): what kind of device
+fills a slot makes no difference to the solver. Batteries stand in slot 0.
+
+    balance   m - e - sum of u + d + g = load          per home and ISP
+    stores    x[t] - a x[t-1] - up u + down d = w       per store and ISP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimiser.envelopes import stores as store_boxes
+from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
+
+__all__ = ["Kin", "Layout", "Views"]
+
+_BATTERY, _EV, _HEAT = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Kin:
+    """Homes with equally many stores.
+
+    `homes` is their stretch in the layout's order, `kind` (stores, homes) what fills each slot, `batteries` the
+    positions (within the stretch) of those whose slot 0 is a battery. `a` (stores, homes), `up` (T, stores, homes),
+    `down` (batteries,), `rest` (T, stores, homes) right-hand side.
+    """
+
+    homes: slice
+    kind: IntArray
+    batteries: IntArray
+    a: FloatArray
+    up: FloatArray
+    down: FloatArray
+    rest: FloatArray
+    members: tuple[IntArray, ...]  # positions per group
+
+    @property
+    def stores(self) -> int:
+        return int(self.kind.shape[0])
+
+    @property
+    def count(self) -> int:
+        return int(self.kind.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """A flat array seen as its blocks."""
+
+    m: FloatArray  # (T,n)
+    e: FloatArray  # (T,n)
+    g: FloatArray  # (T, homes with PV)
+    u: Sequence[FloatArray]  # per kin (T, stores, homes)
+    x: Sequence[FloatArray]
+    d: Sequence[FloatArray]  # per kin (T, batteries)
+
+
+class Layout:
+    """The homes of a portfolio as blocks of boxed variables."""
+
+    def __init__(self, p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float = 0.0) -> None:
+        self.isps, self.count, self.groups, self.dt_h = p.isps, p.homes, p.groups, p.dt_h
+        present = np.stack([_has_battery(p), p.has_ev, p.has_heat_pump])
+        number = present.sum(axis=0)
+        self.order: IntArray = np.lexsort((~present[_BATTERY], p.group, number))
+        self.group: IntArray = p.group[self.order]
+        self.load = _timed(p.load_kw, self.order)
+        self.pv: IntArray = np.flatnonzero((p.pv_kw > 0).any(axis=1)[self.order])
+        self.kins = tuple(self._kin(p, present, number, k) for k in range(1, 4) if (number == k).any())
+        self._place()
+        self._fill(p, tariffs, nudge_eur_per_kwh)
+
+    # --- shape ----------------------------------------------------------------------------------------------------
+
+    def views(self, flat: FloatArray) -> Views:
+        cut = [flat[a:b].reshape(shape) for a, b, shape in self._blocks]
+        kins = len(self.kins)
+        return Views(cut[0], cut[1], cut[2], cut[3 : 3 + kins], cut[3 + kins : 3 + 2 * kins], cut[3 + 2 * kins :])
+
+    def _place(self) -> None:
+        t = self.isps
+        shapes: list[tuple[int, ...]] = [(t, self.count), (t, self.count), (t, self.pv.size)]
+        shapes += [(t, kin.stores, kin.count) for kin in self.kins] * 2
+        shapes += [(t, kin.batteries.size) for kin in self.kins]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        self._blocks = list(zip(np.concatenate([[0], ends[:-1]]).tolist(), ends.tolist(), shapes, strict=True))
+        self.size = int(ends[-1])
+
+    def _kin(self, p: Portfolio, present: np.ndarray, number: IntArray, k: int) -> Kin:
+        place = np.flatnonzero(number[self.order] == k)
+        homes = self.order[place]
+        kind = np.argsort(~present[:, homes], axis=0, kind="stable")[:k]
+        batteries = np.flatnonzero(kind[0] == _BATTERY)
+        box = store_boxes(p)
+        slot = (kind, homes[None, :].repeat(k, axis=0))
+        a = np.stack([np.ones(p.homes), np.ones(p.homes), p.th_a])[slot]
+        dt = p.dt_h
+        up = np.stack(
+            [
+                np.broadcast_to((dt * p.bat_efficiency)[:, None], p.load_kw.shape),
+                np.broadcast_to((dt * p.ev_efficiency)[:, None], p.load_kw.shape),
+                p.th_b,
+            ]
+        )[slot]
+        rest = np.where((kind == _HEAT)[:, :, None], p.th_w[homes][None], 0.0)
+        rest[:, :, 0] += a * box.x0[slot]
+        return Kin(
+            homes=slice(int(place[0]), int(place[-1]) + 1),
+            kind=kind,
+            batteries=batteries,
+            a=a,
+            up=_first(up),
+            down=dt / p.bat_efficiency[homes[batteries]],
+            rest=_first(rest),
+            members=tuple(np.flatnonzero(p.group[homes] == g) for g in range(p.groups)),
+        )
+
+    # --- numbers --------------------------------------------------------------------------------------------------
+
+    def _fill(self, p: Portfolio, tariffs: Tariffs, nudge: float) -> None:
+        order, dt = self.order, self.dt_h
+        self.lower, self.upper = np.zeros(self.size), np.zeros(self.size)
+        self.cost, self.nudge, self.start = np.zeros(self.size), np.zeros(self.size), np.zeros(self.size)
+        lower, upper, cost = self.views(self.lower), self.views(self.upper), self.views(self.cost)
+        extra, start = self.views(self.nudge), self.views(self.start)
+        upper.m[:], upper.e[:] = _timed(p.imp_max_kw, order), _timed(p.exp_max_kw, order)
+        cost.m[:] = dt * _timed(tariffs.buy_eur_per_kwh, order)
+        cost.e[:] = -dt * _timed(tariffs.sell_eur_per_kwh, order)
+        upper.g[:] = _timed(p.pv_kw, order[self.pv])
+        low, high = _store_box(p)
+        power = np.stack([p.bat_charge_max_kw, p.ev_max_kw, p.hp_max_kw])
+        rising = nudge * dt * np.arange(self.isps) / self.isps
+        for n, kin in enumerate(self.kins):
+            homes = order[kin.homes]
+            slot = (kin.kind, homes[None, :].repeat(kin.stores, axis=0))
+            lower.x[n][:], upper.x[n][:] = _first(low[slot]), _first(high[slot])
+            upper.u[n][:] = _first(power[slot])
+            extra.u[n][:] = np.where(kin.kind != _HEAT, rising[:, None, None], 0.0)
+            discharging = homes[kin.batteries]
+            upper.d[n][:] = _timed(p.bat_discharge_max_kw, discharging)
+            cost.d[n][:] = dt * p.bat_wear_eur_per_kwh[discharging]
+            start.x[n][:] = (lower.x[n] + upper.x[n]) / 2
+        start.g[:] = 0.9 * upper.g
+        for n in range(len(self.kins)):
+            start.u[n][:] = np.minimum(upper.u[n] / 2, 0.7)
+            start.d[n][:] = np.minimum(upper.d[n] / 2, 0.7)
+        net = self.load - self.rows(self.start)[0]
+        start.m[:] = np.maximum(net, 0.0) + 0.3
+        start.e[:] = np.maximum(-net, 0.0) + 0.3
+
+    # --- the two linear maps --------------------------------------------------------------------------------------
+
+    def rows(self, flat: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
+        """A x: balances (T,n) and stores per kin (T, stores, homes)."""
+        v = self.views(flat)
+        balance = v.m - v.e
+        balance[:, self.pv] += v.g
+        stored = []
+        for n, kin in enumerate(self.kins):
+            here = balance[:, kin.homes]
+            here -= v.u[n].sum(axis=1)
+            row = v.x[n] - kin.up * v.u[n]
+            row[1:] -= kin.a * v.x[n][:-1]
+            if kin.batteries.size:
+                here[:, kin.batteries] += v.d[n]
+                row[:, 0, kin.batteries] += kin.down * v.d[n]
+            stored.append(row)
+        return balance, stored
+
+    def columns(self, balance: FloatArray, stored: Sequence[FloatArray], price: FloatArray) -> FloatArray:
+        """A'y + C'lam as a flat array; `price` (T,n) is lam of each home's group."""
+        out = np.empty(self.size)
+        v = self.views(out)
+        np.add(balance, price, out=v.m)
+        np.negative(v.m, out=v.e)
+        np.take(balance, self.pv, axis=1, out=v.g)
+        for n, kin in enumerate(self.kins):
+            here = balance[:, kin.homes]
+            np.multiply(kin.up, stored[n], out=v.u[n])
+            np.negative(v.u[n], out=v.u[n])
+            v.u[n][:] -= here[:, None, :]
+            v.x[n][:] = stored[n]
+            v.x[n][:-1] -= kin.a * stored[n][1:]
+            if kin.batteries.size:
+                np.multiply(kin.down, stored[n][:, 0, kin.batteries], out=v.d[n])
+                v.d[n][:] += here[:, kin.batteries]
+        return out
+
+    def right(self, balance: FloatArray, stored: Sequence[FloatArray]) -> float:
+        """b'y."""
+        return float(np.vdot(self.load, balance)) + sum(
+            float(np.vdot(kin.rest, row)) for kin, row in zip(self.kins, stored, strict=True)
+        )
+
+    def sums(self, per_home: FloatArray) -> FloatArray:
+        """(G,T) of (T,n)."""
+        if self.groups == 1:
+            return per_home.sum(axis=1)[None]
+        out = np.zeros((self.groups, self.isps))
+        np.add.at(out, self.group, per_home.T)
+        return out
+
+    def powers(self, flat: FloatArray) -> dict[str, FloatArray]:
+        """Device powers (N,T) kW in the portfolio's order."""
+        v = self.views(flat)
+        names = ("charge_kw", "ev_kw", "hp_kw")
+        out = {name: np.zeros((self.count, self.isps)) for name in (*names, "discharge_kw", "pv_kw")}
+        out["pv_kw"][self.order[self.pv]] = v.g.T
+        for n, kin in enumerate(self.kins):
+            homes = self.order[kin.homes]
+            for slot in range(kin.stores):
+                for kind, name in enumerate(names):
+                    here = np.flatnonzero(kin.kind[slot] == kind)
+                    out[name][homes[here]] = v.u[n][:, slot, here].T
+            out["discharge_kw"][homes[kin.batteries]] = v.d[n].T
+        return out
+
+
+def _has_battery(p: Portfolio) -> np.ndarray:
+    return np.asarray(p.has_battery & ((p.bat_charge_max_kw + p.bat_discharge_max_kw) > 0).any(axis=1))
+
+
+def _timed(per_home: FloatArray, homes: IntArray) -> FloatArray:
+    return np.ascontiguousarray(per_home[homes].T)
+
+
+def _first(last: FloatArray) -> FloatArray:
+    """(stores, homes, T) as (T, stores, homes)."""
+    return np.ascontiguousarray(last.transpose(2, 0, 1))
+
+
+def _store_box(p: Portfolio) -> tuple[FloatArray, FloatArray]:
+    """Bounds (3,N,T) of the states, finite where a device is; an open comfort band ends where the pump cannot go."""
+    box = store_boxes(p)
+    low, high = np.array(box.xmin, float), np.array(box.xmax, float)
+    bottom = top = p.th_initial
+    for t in range(p.isps):
+        bottom = p.th_a * bottom + p.th_w[:, t]
+        top = p.th_a * top + p.th_w[:, t] + p.th_b[:, t] * p.hp_max_kw[:, t]
+        low[_HEAT, :, t] = np.where(np.isfinite(low[_HEAT, :, t]), low[_HEAT, :, t], bottom - 1.0)
+        high[_HEAT, :, t] = np.where(np.isfinite(high[_HEAT, :, t]), high[_HEAT, :, t], top + 1.0)
+    return low, high
