@@ -28,7 +28,7 @@ from scipy.optimize import linprog
 
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
 
-__all__ = ["Model", "Raw", "bound", "build", "solve"]
+__all__ = ["Model", "Raw", "bound", "build", "coupling_box", "solve"]
 
 _ELASTIC_EUR_PER_KWH = 100.0
 _FEASIBILITY = 1e-7
@@ -80,7 +80,7 @@ class _Builder:
     """Collects variables and matrix entries, block by block. Rows: limits, then balances, then whatever is added."""
 
     def __init__(self, p: Portfolio, limits: Limits) -> None:
-        limited = np.isfinite(limits.lo_kw) | np.isfinite(limits.hi_kw)
+        limited = limits.limited
         self.coupling = np.where(limited, np.cumsum(limited).reshape(limited.shape) - 1, -1)
         self._felt = self.coupling[p.group]
         self._rhs = [-p.by_group(p.load_kw)[limited], p.load_kw.ravel()]
@@ -180,7 +180,7 @@ def build(
     if limited.any():
         at = _where(limited)
         rows = out.coupling[limited]
-        low, high, span = (box[limited] for box in _coupling_box(p, limits))
+        low, high, span = (box[limited] for box in coupling_box(p, limits))
         penalty = (dt * limits.penalty)[limited]
         out.put(rows, out.add("Y", at, low, high), -1.0)
         out.put(rows, out.add("over", at, 0.0, span, penalty), -1.0)
@@ -327,7 +327,7 @@ def _thermal_box(p: Portfolio, homes: IntArray) -> tuple[FloatArray, FloatArray]
     return low, high
 
 
-def _coupling_box(p: Portfolio, limits: Limits) -> tuple[FloatArray, FloatArray, FloatArray]:
+def coupling_box(p: Portfolio, limits: Limits) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Finite stand-ins for open limits: no group can import or export more than its connections carry."""
     imports, exports = p.by_group(p.imp_max_kw), p.by_group(p.exp_max_kw)
     low = np.maximum(limits.lo_kw, np.minimum(-exports, limits.hi_kw))

@@ -142,8 +142,12 @@ def largest_remainder(
 
 def gap_of(cost: float, bound: float, p: Portfolio, tariffs: Tariffs) -> float:
     """(cost - bound) over the bound, or over 5 % of the bill of the inflexible load where the optimum is near zero."""
-    bill = float((p.dt_h * np.abs(tariffs.buy_eur_per_kwh * p.load_kw)).sum())
-    return max(cost - bound, 0.0) / max(abs(bound), 0.05 * bill, 1e-9)
+    return max(cost - bound, 0.0) / max(abs(bound), bill_scale(p, tariffs))
+
+
+def bill_scale(p: Portfolio, tariffs: Tariffs) -> float:
+    """5 % of the bill of the inflexible load (EUR): what a gap is relative to where the optimum is near zero."""
+    return max(0.05 * float((p.dt_h * np.abs(tariffs.buy_eur_per_kwh * p.load_kw)).sum()), 1e-9)
 
 
 def home_costs(p: Portfolio, tariffs: Tariffs, net_kw: FloatArray, discharge_kw: FloatArray) -> FloatArray:

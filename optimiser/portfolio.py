@@ -172,6 +172,10 @@ class Portfolio:
     def groups(self) -> int:
         return int(self.group.max()) + 1 if self.homes else 0
 
+    def take(self, homes: IntArray) -> Portfolio:
+        """Some homes, without their appliances; congestion points keep their numbers."""
+        return replace(self, appliances=Appliances(), **{name: getattr(self, name)[homes] for name in ARRAY_FIELDS})
+
     @property
     def has_battery(self) -> NDArray[np.bool_]:
         return self.bat_capacity_kwh > 0
@@ -228,6 +232,11 @@ class Limits:
         """EUR/kWh (G,T)."""
         return np.asarray(self.penalty_eur_per_kwh)
 
+    @property
+    def limited(self) -> NDArray[np.bool_]:
+        """Where (G,T) there is a limit at all."""
+        return np.isfinite(self.lo_kw) | np.isfinite(self.hi_kw)
+
     def tail(self, now: int) -> Limits:
         return Limits(self.lo_kw[:, now:], self.hi_kw[:, now:], self.penalty[:, now:])
 
@@ -250,6 +259,10 @@ class Tariffs:
             _settle(self, name, shape, np.float64, problems)
         if problems:
             raise InputError(problems)
+
+    def take(self, homes: IntArray) -> Tariffs:
+        """Those of some homes."""
+        return Tariffs(self.buy_eur_per_kwh[homes], self.sell_eur_per_kwh[homes])
 
     def tail(self, now: int) -> Tariffs:
         return Tariffs(self.buy_eur_per_kwh[:, now:], self.sell_eur_per_kwh[:, now:])

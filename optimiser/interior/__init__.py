@@ -1,1 +1,91 @@
-"""Interior point, home by home."""
+"""The distributed method: a structured interior point in which every home solves its own problem.
+
+Each home's part is block-tridiagonal along time (`chain`), homes are held in shards (`shard`), and the coordinator
+(`coordinator`) sees sums over them: a vector and a matrix per congestion point. Any multipliers give a lower bound, so
+every iterate is certified; feasibility is left to the repair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from optimiser.central import Raw, coupling_box
+from optimiser.interior import fast
+from optimiser.interior.coordinator import Iterate, Margins, iterate
+from optimiser.interior.shard import Shard
+from optimiser.portfolio import Limits, Portfolio, Tariffs
+
+__all__ = ["candidates", "compiled", "warm_up"]
+
+_PROMISING = 1.2
+"""The repaired plan tends to be a little better than the iterate: from here on it is worth a look."""
+_SHARD = 2048
+"""Homes per shard: its arrays fit the caches better than those of all homes at once."""
+
+
+def candidates(
+    p: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    *,
+    gap: float,
+    scale: float,
+    deadline: float | None = None,
+    time_preference_eur_per_kwh: float = 0.0,
+) -> Iterator[Raw]:
+    """Points to be repaired, better and better; the first when the iterate itself is about within `gap`.
+
+    `gap` is relative to the larger of |bound| and `scale` (EUR). Ends when nothing moves any more, or at `deadline`
+    (monotonic seconds): the last point is then the best there is.
+    """
+    shards = [Shard(p.take(part), tariffs.take(part), p.groups, time_preference_eur_per_kwh) for part in _parts(p)]
+    low, high, span = coupling_box(p, limits)
+    net = np.sum([shard.net for shard in shards], axis=0)
+    dual = float(np.mean([shard.scale for shard in shards]))
+    margins = Margins(low, high, span, p.dt_h * limits.penalty, limits.limited, net, dual)
+    last: Iterate | None = None
+    given = -1
+    for last in iterate(shards, margins):
+        late = deadline is not None and time.monotonic() > deadline
+        close = abs(last.cost - last.bound) <= _PROMISING * gap * max(abs(last.bound), scale)
+        if close or late:
+            given = last.number
+            yield _raw(p, shards, margins, last, late)
+            if late:
+                return
+    if last is not None and given != last.number:
+        yield _raw(p, shards, margins, last, False)
+
+
+def compiled() -> bool:
+    """Whether the kernels are machine code by now."""
+    return fast.compiled()
+
+
+def warm_up() -> bool:
+    """Compile the kernels by solving a small case; False without numba. Takes seconds: do it in the background."""
+    from optimiser.synthetic import neighbourhood
+
+    p, limits, tariffs = neighbourhood(40, 1)
+    return fast.warm_up(lambda: next(candidates(p, limits, tariffs, gap=1.0, scale=1.0)))
+
+
+def _parts(p: Portfolio) -> list[np.ndarray]:
+    """Homes by shard; every shard knows all congestion points."""
+    return np.array_split(np.arange(p.homes), -(-p.homes // _SHARD))
+
+
+def _raw(p: Portfolio, shards: list[Shard], margins: Margins, last: Iterate, late: bool) -> Raw:
+    powers = [shard.powers() for shard in shards]
+    joined = {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
+    return Raw(
+        **joined,
+        excess_kw=margins.excess(),
+        price_eur_per_kwh=-last.price / p.dt_h,
+        bound_eur=last.bound,
+        iterations=last.number,
+        timed_out=late,
+    )

@@ -187,16 +187,16 @@ def direct(
     shrink, fade, primal, dual, both = 0.0, 0.0, 0.0, 0.0, 0.0
     for begin in range(0, dx.size, _BLOCK):
         end = begin + _BLOCK
-        l, u, z, w = xl[begin:end], xu[begin:end], zl[begin:end], zu[begin:end]
+        below, above, z, w = xl[begin:end], xu[begin:end], zl[begin:end], zu[begin:end]
         d = theta[begin:end] * (gradient[begin:end] - h[begin:end])
-        low = d / l
-        high = d / u
+        low = d / below
+        high = d / above
         dl = free[begin:end] * (bend_l[begin:end] - z - z * low)
         du = free[begin:end] * (bend_u[begin:end] - w + w * high)
         shrink = max(shrink, high.max(), -low.min())
         fade = max(fade, -(dl / z).min(), -(du / w).min())
         primal += np.sum(d * (z - w))
-        dual += np.sum(l * dl + u * du)
+        dual += np.sum(below * dl + above * du)
         both += np.sum(d * (dl - du))
         dx[begin:end], dzl[begin:end], dzu[begin:end] = d, dl, du
     return shrink, fade, primal, dual, both

@@ -9,6 +9,7 @@ Kernels work on vectors over homes, so numpy runs them well, and numba compiles 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Chain:
         edges = [*range(0, isps, _CHUNK), isps]
         reach: list[FloatArray] = []
         across: list[FloatArray] = []
-        for n, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for n, (begin, end) in enumerate(pairwise(edges)):
             here = np.zeros((end - begin, end - begin, count))
             self._run["within"](self.step, phi, source, begin, end, here)
             for g, members in enumerate(groups):

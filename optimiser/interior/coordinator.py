@@ -1,62 +1,89 @@
-"""The coordinator: prices at congestion points, from sums over homes alone."""
+"""The coordinator: prices at congestion points, from sums over homes alone.
+
+Mehrotra's predictor and corrector over all homes at once. A round asks every shard the same question and adds up the
+answers; the homes' own numbers never leave their shard.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from optimiser.interior.box import Box
 from optimiser.interior.shard import Shard
-from optimiser.portfolio import FloatArray, Limits, Portfolio
+from optimiser.portfolio import FloatArray
 
 __all__ = ["Iterate", "Margins", "iterate"]
 
 _FOLLOW = 0.995
 _MOST = 100
+_STUCK = 1e-6
 _BARELY = 1e-6
 
 
 class Margins:
-    """The limits' own variables: Y within the limits, and what is over or under them at the penalty; all (G,T)."""
+    """The limits' own variables, (G,T) kW each: Y within the limits, what is over and what is under them.
 
-    def __init__(self, low: FloatArray, high: FloatArray, span: FloatArray, penalty: FloatArray, limited: Any, net: FloatArray, dual: float) -> None:
-        self.shape, self.limited = low.shape, limited
+    sum of net - Y - over + under = 0, with `penalty` EUR per kW and ISP on the last two. `net`: where homes start.
+    """
+
+    def __init__(
+        self,
+        low: FloatArray,
+        high: FloatArray,
+        span: FloatArray,
+        penalty: FloatArray,
+        limited: NDArray[np.bool_],
+        net: FloatArray,
+        dual: float,
+    ) -> None:
+        self.shape, self.limited, self.penalty = low.shape, limited, penalty
         zero = np.zeros_like(low)
-        off = ~limited
-        lower = np.stack([np.where(off, 0.0, low), zero, zero])
-        upper = np.stack([np.where(off, 0.0, high), np.where(off, 0.0, span), np.where(off, 0.0, span)])
-        cost = np.stack([zero, penalty, penalty])
-        inside = np.clip(net, lower[0] + 0.1 * (upper[0] - lower[0]), upper[0] - 0.1 * (upper[0] - lower[0]))
+        low, high, span = (np.where(limited, bound, 0.0) for bound in (low, high, span))
+        room = 0.1 * (high - low)
+        inside = np.clip(net, low + room, high - room)
         tight = 1e-2 * (1.0 + np.abs(net))
-        over, under = np.maximum(net - inside, 0.0) + tight, np.maximum(inside - net, 0.0) + tight
-        start = np.stack([inside, over, under])
-        duals = np.stack([np.full_like(net, dual), penalty, penalty])
-        self.penalty = penalty
-        barely = np.stack([np.full_like(net, dual), zero + _BARELY, zero + _BARELY])
-        self.box = Box(lower.ravel(), upper.ravel(), cost.ravel(), start.ravel(), duals.ravel(), barely.ravel())
-        self.sign = np.repeat([-1.0, -1.0, 1.0], low.size)
+        start = [inside, np.maximum(net - inside, 0.0) + tight, np.maximum(inside - net, 0.0) + tight]
+        # `span` only closes the box: its multiplier must not weigh in.
+        self.box = Box(
+            lower=_flat(low, zero, zero),
+            upper=_flat(high, span, span),
+            cost=_flat(zero, penalty, penalty),
+            start=_flat(*start),
+            dual_lower=_flat(zero + dual, penalty, penalty),
+            dual_upper=_flat(zero + dual, zero + _BARELY, zero + _BARELY),
+        )
+        self._sign = np.repeat([-1.0, -1.0, 1.0], low.size)
 
     def spread(self, price: FloatArray) -> FloatArray:
-        return self.sign * np.tile(price.ravel(), 3)
+        """C'lam for the margins."""
+        return self._sign * np.tile(price.ravel(), 3)
 
     def gather(self, flat: FloatArray) -> FloatArray:
-        return (self.sign * flat).reshape(3, *self.shape).sum(axis=0)
+        """C x of the margins (G,T)."""
+        return np.asarray((self._sign * flat).reshape(3, *self.shape).sum(axis=0))
+
+    def weights(self) -> FloatArray:
+        return np.asarray(self.box.theta.reshape(3, *self.shape).sum(axis=0))
 
     def excess(self) -> FloatArray:
         """over + under (G,T) kW."""
-        return self.box.x.reshape(3, *self.shape)[1:].sum(axis=0)
+        return np.asarray(self.box.x.reshape(3, *self.shape)[1:].sum(axis=0))
+
+
+def _flat(*parts: FloatArray) -> FloatArray:
+    return np.stack(parts).ravel()
 
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """`price` (G,T) is lam; `bound` the best so far, `cost` that of the iterate, in EUR."""
+    """`cost` of the iterate, not yet feasible, and the best `bound` so far, EUR; `price` (G,T) is lam."""
 
     number: int
     cost: float
@@ -64,63 +91,60 @@ class Iterate:
     price: FloatArray
 
 
-def iterate(shards: Sequence[Shard], margins: Margins, deadline: float | None) -> Any:
-    """Yield an `Iterate` after each step until the caller stops or nothing moves any more."""
+def iterate(shards: Sequence[Shard], margins: Margins) -> Iterator[Iterate]:
+    """Yield the start and the state after each step, until the caller stops, or nothing moves any more."""
     box = margins.box
-    groups, isps = margins.shape
     price = np.zeros(margins.shape)
     best = -np.inf
     for number in range(_MOST):
         certain = np.clip(price, -margins.penalty, margins.penalty)
-        states = [s.state(price, certain) for s in shards]
-        state = reduce(add, states)
-        reduced = box.cost - margins.spread(price)
-        bound = state.bound + box.bound(box.cost - margins.spread(certain))
-        best = max(best, bound)
+        state = reduce(add, [shard.state(price, certain) for shard in shards])
+        best = max(best, state.bound + box.bound(box.cost - margins.spread(certain)))
         yield Iterate(number, state.cost + box.objective(), best, price)
-        if deadline is not None and time.monotonic() > deadline:
-            return
         count = state.count + 2 * box.count
         mu = (state.product + box.complementarity()) / count
-        short = np.where(margins.limited, -(state.net + margins.gather(box.x)), 0.0)
-        offers = reduce(add, [s.factor() for s in shards])
+        short = -(state.net + margins.gather(box.x))
+        reduced = box.cost - margins.spread(price)
+        offers = reduce(add, [shard.factor() for shard in shards])
         box.aim(reduced)
-        solve = _system(offers.slope, margins)
+        try:
+            solve = _system(offers.slope, margins)
+        except LinAlgError:
+            return
         move = solve(short - offers.moved + margins.gather(box.theta * box.h))
-        step = reduce(add, [s.direction(move) for s in shards])
-        step = step + box.move(margins.spread(move))
-        primal, dual = min(1.0, step.primal), min(1.0, step.dual)
-        affine = step.product.after(primal, dual) / count
+        step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
+        affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
         target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
-        moved = reduce(add, [s.correct(target) for s in shards])
+        moved = reduce(add, [shard.correct(target) for shard in shards])
         box.correct(target, reduced)
         move = solve(short - moved + margins.gather(box.theta * box.h))
-        step = reduce(add, [s.direction(move) for s in shards])
-        step = step + box.move(margins.spread(move))
+        step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
         primal, dual = min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
-        for s in shards:
-            s.advance(primal, dual)
+        if not np.isfinite(move).all() or max(primal, dual) < _STUCK:
+            return
+        for shard in shards:
+            shard.advance(primal, dual)
         box.advance(primal, dual)
         price = price + dual * move
-        if max(primal, dual) < 1e-6 or not np.isfinite(price).all():
-            return
 
 
-def _system(slope: FloatArray, margins: Margins) -> Any:
-    """Solver (G,T) -> (G,T) of the coordinator's systems, one per congestion point."""
-    theta = margins.box.theta.reshape(3, *margins.shape).sum(axis=0)
+def _system(slope: FloatArray, margins: Margins) -> Callable[[FloatArray], FloatArray]:
+    """Solver (G,T) -> (G,T) of the coordinator's systems, one per congestion point; 0 where there is no limit.
+
+    Raises:
+        LinAlgError: the numbers have lost all meaning.
+    """
     factors = []
-    for g, limited in enumerate(margins.limited):
-        matrix = slope[g] + np.diag(theta[g])
-        matrix[~limited] = 0.0
-        matrix[:, ~limited] = 0.0
-        matrix[~limited, ~limited] = 1.0
-        matrix = (matrix + matrix.T) / 2
-        lift = 1e-12 * float(np.diag(matrix).max())
-        factors.append(cho_factor(matrix + lift * np.eye(len(matrix))))
+    for matrix, weight, limited in zip(slope, margins.weights(), margins.limited, strict=True):
+        matrix = (matrix + matrix.T) / 2 + np.diag(weight)
+        matrix = np.where(limited[:, None] & limited[None], matrix, np.diag(1.0 - limited))
+        matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-12
+        if not np.isfinite(matrix).all():
+            raise LinAlgError("not finite")
+        factors.append(cho_factor(matrix))
 
     def solve(right: FloatArray) -> FloatArray:
-        right = np.where(margins.limited, right, 0.0)
-        return np.stack([cho_solve(f, row) for f, row in zip(factors, right, strict=True)])
+        rows = np.where(margins.limited, right, 0.0)
+        return np.stack([cho_solve(factor, row) for factor, row in zip(factors, rows, strict=True)])
 
     return solve

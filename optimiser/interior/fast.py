@@ -7,15 +7,17 @@ is done, and without numba (the [fast] extra), numpy runs the functions as they 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any, TypeVar
 
-__all__ = ["available", "kernel", "kernels", "warm_up"]
+__all__ = ["available", "compiled", "kernel", "kernels", "warm_up"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _COMPILED: dict[str, Callable[..., Any]] = {}
+_TRIAL: ContextVar[dict[str, Callable[..., Any]]] = ContextVar("trial", default={})  # noqa: B039 - never changed
 _LOCK = Lock()
 
 
@@ -27,7 +29,12 @@ def kernel(function: F) -> F:
 
 def kernels() -> dict[str, Callable[..., Any]]:
     """All kernels: compiled where `warm_up` has finished, else as numpy runs them."""
-    return _COMPILED or _FUNCTIONS
+    return _TRIAL.get() or _COMPILED or _FUNCTIONS
+
+
+def compiled() -> bool:
+    """Whether `kernels()` are machine code by now."""
+    return bool(_COMPILED)
 
 
 def available() -> bool:
@@ -44,13 +51,13 @@ def warm_up(rehearse: Callable[[], object]) -> bool:
     with _LOCK:
         if _COMPILED:
             return True
-        ready = {name: njit(cache=True, nogil=True, fastmath=False)(f) for name, f in _FUNCTIONS.items()}
-        rehearsal = dict(_COMPILED)
+        ready: dict[str, Callable[..., Any]] = {}
+        for name, function in _FUNCTIONS.items():
+            ready[name] = njit(cache=True, nogil=True)(function)
+        _TRIAL.set(ready)
         try:
-            _COMPILED.update(ready)
             rehearse()
-        except BaseException:
-            _COMPILED.clear()
-            _COMPILED.update(rehearsal)
-            raise
+        finally:
+            _TRIAL.set({})
+        _COMPILED.update(ready)
     return True

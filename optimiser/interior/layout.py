@@ -65,14 +65,14 @@ class Views:
 class Layout:
     """The homes of a portfolio as blocks of boxed variables."""
 
-    def __init__(self, p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float = 0.0) -> None:
-        self.isps, self.count, self.groups, self.dt_h = p.isps, p.homes, p.groups, p.dt_h
+    def __init__(self, p: Portfolio, tariffs: Tariffs, groups: int, nudge_eur_per_kwh: float = 0.0) -> None:
+        self.isps, self.count, self.groups, self.dt_h = p.isps, p.homes, groups, p.dt_h
         present = np.stack([_has_battery(p), p.has_ev, p.has_heat_pump])
         number = present.sum(axis=0)
         self.order: IntArray = np.lexsort((~present[_BATTERY], p.group, number))
         self.group: IntArray = p.group[self.order]
         self.load = _timed(p.load_kw, self.order)
-        self.pv: IntArray = np.flatnonzero((p.pv_kw > 0).any(axis=1)[self.order])
+        self.pv: IntArray = np.flatnonzero(np.asarray((p.pv_kw > 0).any(axis=1))[self.order])
         self.kins = tuple(self._kin(p, present, number, k) for k in range(1, 4) if (number == k).any())
         self._place()
         self._fill(p, tariffs, nudge_eur_per_kwh)
@@ -119,7 +119,7 @@ class Layout:
             up=_first(up),
             down=dt / p.bat_efficiency[homes[batteries]],
             rest=_first(rest),
-            members=tuple(np.flatnonzero(p.group[homes] == g) for g in range(p.groups)),
+            members=tuple(np.flatnonzero(p.group[homes] == g) for g in range(self.groups)),
         )
 
     # --- numbers --------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class Layout:
     def sums(self, per_home: FloatArray) -> FloatArray:
         """(G,T) of (T,n)."""
         if self.groups == 1:
-            return per_home.sum(axis=1)[None]
+            return np.asarray(per_home.sum(axis=1)[None])
         out = np.zeros((self.groups, self.isps))
         np.add.at(out, self.group, per_home.T)
         return out

@@ -51,8 +51,8 @@ _DUAL = 0.5
 class Shard:
     """Primal-dual interior point of a set of homes, given the coordinator's prices lam (G,T), EUR per kW and ISP."""
 
-    def __init__(self, p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float = 0.0) -> None:
-        self.layout = lay = Layout(p, tariffs, nudge_eur_per_kwh)
+    def __init__(self, p: Portfolio, tariffs: Tariffs, groups: int, nudge_eur_per_kwh: float = 0.0) -> None:
+        self.layout = lay = Layout(p, tariffs, groups, nudge_eur_per_kwh)
         cost = lay.views(lay.cost)
         self.scale = _DUAL * float(np.abs(cost.m).mean()) or 1e-3
         self.box = Box(lay.lower, lay.upper, lay.cost + lay.nudge, lay.start, self.scale, self.scale)
@@ -66,7 +66,7 @@ class Shard:
         return np.ascontiguousarray(price[self.layout.group].T)
 
     def state(self, price: FloatArray, certain: FloatArray) -> State:
-        """Where the iterate stands at `price`; the bound is for the multipliers `certain` (those within the penalty)."""
+        """Where the iterate stands at `price`; the bound is for `certain`, prices within the penalty."""
         lay, box = self.layout, self.box
         self.price = price
         self.reduced = box.cost - lay.columns(self.balance, self.stored, self._per_home(price))
