@@ -171,6 +171,10 @@ class Hub:
         self._news.set()
         return Receipt(ReceiptStatus.NEW)
 
+    def forget(self) -> None:
+        self.received.clear()
+        self._seen.clear()
+
     async def next(self, count: int, seconds: float = 10.0) -> Received:
         """The message number `count` (from 1), once it is here."""
         async with asyncio.timeout(seconds):

@@ -104,22 +104,21 @@ class Resolver:
 
     async def _sender(self, domain: str, role: Role) -> Participant:
         known = self._listed(domain)
-        if known is not None and known.role is role and (self._holds(known) or self._learn is None) and known.keys:
-            return known
+        barred = known is not None and known.status is ParticipantStatus.BARRED
+        if known is not None and known.role is role and known.keys:
+            now = self._clock.now()
+            if self._learn is None or barred or any(key.is_valid(now) for key in known.keys):
+                return known
         try:
-            if known is None and (domain in self._participants or self._config.admit is Admit.LISTED):
+            if known is None and self._config.admit is Admit.LISTED:
                 raise Unlisted(f"{domain} is not listed")
-            if known is not None and known.role is not role:
-                raise Unlisted(f"{domain} is no {role}")
+            if known is not None and (barred or known.role is not role):
+                raise Unlisted(f"{domain} is no {role} that may speak with us")
             found = await self._look_up((domain, role), stranger=known is None)
         except DirectoryError as error:
             raise TransportFault(419, "uftp.sender", f"no key is known for this domain as {role}: {error}") from error
         sender = self._as_participant(domain, role, found)
         return sender if known is None else await self._take_up(sender)
-
-    def _holds(self, known: Participant) -> bool:
-        now = self._clock.now()
-        return known.status is ParticipantStatus.BARRED or any(key.is_valid(now) for key in known.keys)
 
     async def _rotated(self, sender: Participant) -> Participant | None:
         """The sender with keys that were not tried yet; None where there are none."""
