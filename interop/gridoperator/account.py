@@ -16,11 +16,9 @@ from interop.market.book import Book
 from interop.market.drawn import contract_settlement
 from interop.market.ids import head
 from interop.market.settle import metered, rows
+from interop.market.status import DISPOSITION
 
-__all__ = ["DISPOSITION", "settlements", "verdict"]
-
-DISPOSITION = "disposition"
-"""Documents of this kind hold the aggregator's verdict per order reference, by the id of the settlement."""
+__all__ = ["settlements", "verdict"]
 
 
 def settlements(operator: Operator, book: Book, now: datetime) -> list[Settlement]:

@@ -42,9 +42,9 @@ class Allocation:
         A net power above the usual load has no generation: the loads grow in proportion.
         """
         usual = self.load_kw.sum(axis=1)
-        generation = np.maximum(usual - net_kw, 0.0)
-        growth = np.where(net_kw > usual, net_kw / np.maximum(usual, 1e-9), 1.0)
-        spread: Floats = self.load_kw * growth[:, None] - generation[:, None] * self.generation_share[None, :]
+        growth = np.where((usual > 0) & (net_kw > usual), net_kw / np.maximum(usual, 1e-9), 1.0)
+        spread: Floats = self.load_kw * growth[:, None]
+        spread += (net_kw - spread.sum(axis=1))[:, None] * self.generation_share[None, :]
         return spread if self.fixed_kw is None else spread + self.fixed_kw
 
 

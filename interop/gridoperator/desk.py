@@ -119,11 +119,10 @@ class GridOperatorDesk(MarketDesk):
         place = position.point, position.day
         known = self._assessed.get(place)
         if known is None or known[0] != position.state:
-            away = net.unrepresented(position.metered_eans)
+            away = net.unrepresented(position.represented)
             found = await asyncio.to_thread(net.assess, position.net, away, self.options.reserve)
             known = self._assessed[place] = position.state, found
-            if not _needs(found.room(position.net), net):
-                await self.context.do([Log("grid.clear", _told(position, found))])
+            await self.context.do(_findings(position, found, _needs(found.room(position.net), net)))
         return known[1]
 
     async def _trade(self, position: Position, net: Net, now: datetime) -> None:
@@ -158,7 +157,7 @@ class GridOperatorDesk(MarketDesk):
         changed = position.net
         for order in orders:
             changed = changed + order.power
-        away = net.unrepresented(position.metered_eans)
+        away = net.unrepresented(position.represented)
         clears = await asyncio.to_thread(net.clears, changed, away, sorted(need_of(room)))
         if not self._still(position, choice):
             return  # revoked, expired or answered meanwhile: the next look sees it
@@ -188,6 +187,15 @@ def build(options: Mapping[str, Any], context: DeskContext) -> GridOperatorDesk:
         net = Net.read(settings.network_file, settings.history_file, calendar)
     nets = {p.address: Net.read(p.network_file, p.history_file, calendar) for p in settings.points}
     return GridOperatorDesk(context, settings, net, nets)
+
+
+def _findings(position: Position, assessment: Assessment, needs: bool) -> list[Effect]:
+    """What a first look at a position tells; that it is congested is told with the requests."""
+    effects: list[Effect] = [] if needs else [Log("grid.clear", _told(position, assessment))]
+    for agr in sorted(position.missing):
+        text = f"no prognosis for {position.point} on {position.day}: its connections count as they usually are"
+        effects.append(Alarm("prognosis.missing", agr, text))
+    return effects
 
 
 def _told(position: Position, assessment: Assessment) -> dict[str, Any]:

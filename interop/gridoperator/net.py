@@ -46,11 +46,12 @@ class Net:
         """Addresses of the connections in the net, as far as the tables name them."""
         return self._addresses
 
-    def unrepresented(self, represented: Iterable[str]) -> frozenset[int]:
-        """Buses at which nobody represents a connection; none where the tables do not say what is where."""
-        theirs = set(represented)
-        free = {bus for ean, bus in self._bus.items() if ean not in theirs}
-        return frozenset(free - {self._bus[ean] for ean in theirs if ean in self._bus})
+    def unrepresented(self, represented: frozenset[str] | None) -> frozenset[int]:
+        """Buses at which nobody represents a connection; none where it is not known who represents what, or where."""
+        if represented is None:
+            return frozenset()
+        free = {bus for ean, bus in self._bus.items() if ean not in represented}
+        return frozenset(free - {bus for ean, bus in self._bus.items() if ean in represented})
 
     def allocation(self, day: date, unrepresented: frozenset[int] = frozenset()) -> Allocation:
         """How net power is spread on a day: what nobody represents stays at its usual net power."""
@@ -60,11 +61,14 @@ class Net:
         for pv in self._tables["pv"]:
             installed[self.grid.buses.index(pv["bus"])] += pv["p_rated_kw"]
         fixed = np.isin(self.grid.buses, list(unrepresented))
-        movable = np.where(fixed, 0.0, installed)
+        # Without plants of those who prognose, what they generate comes from where they use power.
+        usual = load.mean(axis=0)
+        weights = (np.where(fixed, 0.0, installed), np.where(fixed, 0.0, usual), usual, np.ones_like(usual))
+        share = next(w for w in weights if w.any())
         return Allocation(
             load_kw=np.where(fixed, 0.0, load),
             reactive_kvar=self._at_buses("load", self.history.usual(self.history.load_kvar, day)),
-            generation_share=movable / movable.sum() if movable.any() else np.where(fixed, 0.0, 1.0) / (~fixed).sum(),
+            generation_share=share / share.sum(),
             fixed_kw=np.where(fixed, load - generation, 0.0),
         )
 

@@ -58,10 +58,21 @@ class Position:
                 first = first + order.power
         return first
 
+    def ordered_on(self, agr: str) -> IspSeries:
+        """What was ordered of an aggregator as deviation from its newest prognosis, summed."""
+        prognosis = self.prognoses[agr]
+        total = IspSeries.empty(prognosis.power.calendar, self.day)
+        for order in self.ordered.get(agr, ()):
+            if order.prognosis == prognosis.head.message_id:
+                total = total + order.power
+        return total
+
     @property
-    def metered_eans(self) -> frozenset[str]:
-        """Connections whose power is inside the prognoses that are there."""
-        return frozenset().union(*(self.who.connections.get(agr, frozenset()) for agr in self.prognoses))
+    def represented(self) -> frozenset[str] | None:
+        """Connections whose power is inside the prognoses that are there; None where that is not known of all."""
+        if not self.prognoses.keys() <= self.who.connections.keys():
+            return None
+        return frozenset[str]().union(*(self.who.connections[agr] for agr in self.prognoses))
 
     def is_ready(self, calendar: MarketCalendar, now: datetime) -> bool:
         """Whether there is no one left to wait for: all prognoses have come, or the gate has passed."""

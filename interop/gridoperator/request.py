@@ -11,7 +11,7 @@ from interop.gridoperator.position import Position, gate
 from interop.market.book import Book, Record
 from interop.market.choice import Room
 from interop.market.ids import head
-from interop.market.reserve import covers, held, need_of, requested, shrunk
+from interop.market.reserve import covers, held, need_of, shrunk
 
 __all__ = ["asked", "contracts", "requests", "reservations", "split", "upcoming"]
 
@@ -41,6 +41,7 @@ def split(room: Room, weights: Mapping[str, int], isps: Iterable[int]) -> dict[s
 def requests(operator: Operator, book: Book, position: Position, room: Room, now: datetime) -> list[FlexRequest]:
     """One request per aggregator whose prognosis is there; none where nothing can be asked for (any more).
 
+    A request speaks of deviations from the aggregator's own newest prognosis: what was ordered on it is part of them.
     Before the day-ahead gate the whole day is asked for; after it, ISPs that begin after the intraday lead. Each set of
     prognoses is asked for once before the gate and once after it.
     """
@@ -57,7 +58,7 @@ def requests(operator: Operator, book: Book, position: Position, room: Room, now
     weights = {agr: sum(abs(p) for _, p in prognosis.power) for agr, prognosis in position.prognoses.items()}
     found = []
     for agr, parts in split(room, weights, isps).items():
-        contract = _contract(operator, book, position, agr, requested(parts))
+        contract = _contract(operator, book, position, agr, need_of(room))
         found.append(
             FlexRequest(
                 head=_head(operator, position, agr, phase, now),
@@ -66,7 +67,7 @@ def requests(operator: Operator, book: Book, position: Position, room: Room, now
                 period=position.day,
                 revision=1,
                 expires=expires,
-                isps=parts,
+                isps=tuple(_beside(isp, position.ordered_on(agr).at(isp.start) or 0) for isp in parts),
                 contract=contract.id if contract else None,
                 service_type=next(iter(contract.service_types), None) if contract else None,
             )
@@ -99,7 +100,10 @@ def reservations(operator: Operator, book: Book, position: Position, room: Room,
     for agr in position.prognoses:
         for contract in contracts(operator, agr):
             reserved = held(book, contract, calendar, position.point, position.day)
-            if reserved is None or (smaller := shrunk(reserved, need_of(room))) == reserved:
+            need = dict(position.ordered_on(agr))
+            for k, power in need_of(room).items():
+                need[k] = need.get(k, 0) + power
+            if reserved is None or (smaller := shrunk(reserved, need)) == reserved:
                 continue
             about = head(operator.domain, agr, now, "reservation", contract.id, position.point, position.key)
             reference = f"{contract.id}-{position.day:%Y%m%d}-{about.message_id[:8]}"
@@ -116,6 +120,17 @@ def _contract(operator: Operator, book: Book, position: Position, agr: str, need
     known = contracts(operator, agr)
     helping = (c for c in known if covers(held(book, c, operator.terms.calendar, position.point, position.day), need))
     return next(helping, None) or next((c for c in known if not c.reserved), None)
+
+
+def _beside(isp: RequestIsp, ordered_w: int) -> RequestIsp:
+    """The same room, counted from the prognosis without what was ordered on it.
+
+    An ISP that is requested against an earlier order keeps its direction, as it must: at least 1 W.
+    """
+    low, high = isp.min_power_w + ordered_w, isp.max_power_w + ordered_w
+    if isp.disposition is Disposition.REQUESTED:
+        low, high = (max(low, 1), max(high, 1)) if isp.min_power_w > 0 else (min(low, -1), min(high, -1))
+    return RequestIsp(isp.start, isp.duration, isp.disposition, low, high)
 
 
 def _head(operator: Operator, position: Position, agr: str, phase: str, now: datetime) -> Head:

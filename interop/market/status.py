@@ -9,7 +9,10 @@ from adapters.ports import Direction
 from datamodels import FlexOffer, FlexOrder, FlexRequest, OfferState, Settlement
 from interop.market.book import Book, Record
 
-__all__ = ["offer_state", "status"]
+__all__ = ["DISPOSITION", "offer_state", "status"]
+
+DISPOSITION = "disposition"
+"""Documents of this kind hold an aggregator's verdict per order reference, by the id of the settlement."""
 
 
 def status(book: Book, now: datetime) -> dict[str, list[dict[str, Any]]]:
@@ -24,7 +27,7 @@ def status(book: Book, now: datetime) -> dict[str, list[dict[str, Any]]]:
             case FlexOrder() as order:
                 rows["orders"].append(_order(book, record, order))
             case Settlement() as settlement:
-                rows["settlements"].append(_settlement(record, settlement))
+                rows["settlements"].append(_settlement(book, record, settlement))
     return rows
 
 
@@ -90,7 +93,8 @@ def _order(book: Book, record: Record, order: FlexOrder) -> dict[str, Any]:
     }
 
 
-def _settlement(record: Record, settlement: Settlement) -> dict[str, Any]:
+def _settlement(book: Book, record: Record, settlement: Settlement) -> dict[str, Any]:
+    verdicts = book.document(DISPOSITION, settlement.head.message_id) or {}
     return _common(record) | {
         "period_start": settlement.period_start.isoformat(),
         "period_end": settlement.period_end.isoformat(),
@@ -104,6 +108,7 @@ def _settlement(record: Record, settlement: Settlement) -> dict[str, Any]:
                 "penalty": str(row.penalty),
                 "net": str(row.net),
                 "delivered_share": round(row.delivered_share, 4),
+                "disposition": verdicts.get(row.order_reference),
             }
             for row in settlement.rows
         ],

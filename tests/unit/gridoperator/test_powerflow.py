@@ -85,8 +85,8 @@ def test_what_nobody_represents_stays_at_its_usual_power(scenario):
     tables = scenario.network | {"connection": [{"address": h.connection, "bus": h.bus} for h in scenario.homes]}
     series = scenario.history
     net = Net(tables, History(scenario.calendar, series.start, series.load_kw, series.load_kvar, series.pv_kw))
-    everyone = {digits(h.connection) for h in scenario.homes}
-    assert net.unrepresented(everyone) == frozenset()
+    everyone = frozenset(digits(h.connection) for h in scenario.homes)
+    assert net.unrepresented(everyone) == net.unrepresented(None) == frozenset()
     alone = net.unrepresented(everyone - {digits(home.connection)})
     assert alone == {home.bus}
     usual, without = net.allocation(scenario.period), net.allocation(scenario.period, alone)

@@ -29,6 +29,7 @@ from interop.effects import Put
 from interop.gridoperator.options import SettledPer
 from interop.gridoperator.position import gate, positions
 from interop.gridoperator.request import split
+from interop.market.status import status
 
 SUNNY = range(50, 54)
 REST = 1000
@@ -110,6 +111,7 @@ async def test_who_has_not_prognosed_at_the_gate_is_done_without() -> None:
     (request,) = market.requests
     assert request.head.recipient == AGR
     assert market.logged("grid.congested")[0].data["missing"] == [OTHER]
+    assert [alarm.peer for alarm in market.alarms("prognosis.missing")] == [OTHER]
 
 
 async def test_a_barred_aggregator_is_not_awaited() -> None:
@@ -324,6 +326,22 @@ async def test_a_re_prognosis_that_contains_the_order_is_validated_and_asks_for_
     assert 15_000 < need(market.requests[-1]) < 30_000
 
 
+async def test_a_request_counts_from_the_prognosis_and_what_was_ordered_on_it_is_part_of_it() -> None:
+    market = Market()
+    _, second = await traded(market)
+    market.clock.time += timedelta(minutes=10)
+    market.prognose(AGR, market.series(REST, -80_000, SUNNY), revision=2)
+    await market.work()
+    one, two = market.requests[2:]
+    assert need(two) == need(one) + 30_000, "30 kW of it were ordered of the other one before"
+    room = [request.bounds(10) for request in (one, two)]
+    assert all(r is not None and r.min_power_w < 0 < r.max_power_w for r in room)
+    market.offer(OTHER, market.option(SUNNY, need(one), "1.00"), to=two, on=second, subject="more")
+    await market.work(market.clock.now() + timedelta(minutes=60))
+    assert [(o.head.recipient, o.power.at(51)) for o in market.orders[2:]] == [(OTHER, need(one))]
+    assert market.alarms("grid.congestion_remains") == []
+
+
 async def test_intraday_only_what_can_still_be_traded_is_asked_and_the_request_expires_soon() -> None:
     market = Market(request_valid_minutes=20)
     await congested(market, -40_000, -40_000)
@@ -441,6 +459,8 @@ async def test_a_dispute_is_kept_and_newer_metering_makes_a_corrected_settlement
     market.answer(wrong, details={reference: "Disputed: our meter was repaired"})
     (alarm,) = market.alarms("settlement.disputed")
     assert "our meter was repaired" in alarm.message
+    (shown,) = status(market.desk.book, market.clock.now())["settlements"]
+    assert shown["rows"][0]["disposition"] == "Disputed: our meter was repaired"
     await market.work()
     assert len(market.settlements) == 1
     market.meter(AGR, market.series(REST, -75_000, SUNNY), revision=2)
