@@ -11,7 +11,7 @@ from interop.desk import DeskContext
 from interop.gridoperator.options import GridOperatorOptions
 from interop.gridoperator.represented import digits
 from interop.market.book import Book
-from interop.market.portfolio import aggregators_at, dso_question, dso_view
+from interop.market.portfolio import aggregators_at, dso_question, dso_view, unrepresented
 
 __all__ = ["connections", "questions"]
 
@@ -31,7 +31,8 @@ def connections(
 def questions(book: Book, context: DeskContext, points: Iterable[str], now: datetime) -> list[DsoPortfolioQuery]:
     """About tomorrow, and every day that was prognosed and is not over.
 
-    A prognosis of somebody whom the answer does not show is news: perhaps it has published its connections since.
+    A prognosis is news where the answer does not show who made it, or shows connections that nobody represents:
+    perhaps somebody has published them since.
     """
     calendar = context.terms.calendar
     tomorrow = now.astimezone(calendar.zone).date() + timedelta(days=1)
@@ -51,8 +52,11 @@ def questions(book: Book, context: DeskContext, points: Iterable[str], now: date
 
 def _news(book: Book, point: str, day: date, heard: Iterable[Prognosis]) -> datetime | None:
     view = dso_view(book, point, day)
-    shown = aggregators_at(view) if view else {}
-    return max((p.head.created for p in heard if p.power.period == day and p.head.sender not in shown), default=None)
+    if view is None:
+        return None
+    shown, complete = aggregators_at(view), not unrepresented(view)
+    heard_of = (p for p in heard if p.power.period == day and not (complete and p.head.sender in shown))
+    return max((p.head.created for p in heard_of), default=None)
 
 
 def _address(ean: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from datamodels import Participant, ParticipantStatus, Role
+from adapters.ports import Direction
+from datamodels import DsoPortfolioQuery, Participant, ParticipantStatus, Role
 from interop.gridoperator.options import Operator
 from interop.market.book import Book
 from interop.market.portfolio import aggregators_at, dso_view, reference_operator
@@ -29,7 +30,7 @@ class Represented:
     Attributes:
         aggregators: whose prognoses are awaited.
         connections: those of each, as `digits`, where that is known.
-        is_known: False while a common reference operator has not said yet.
+        is_known: False while a common reference operator has not answered yet.
     """
 
     aggregators: frozenset[str]
@@ -53,7 +54,16 @@ def represented(operator: Operator, book: Book, point: str, day: date) -> Repres
     return Represented(
         aggregators,
         {agr: eans for agr, eans in known.items() if agr in aggregators},
-        view is not None or reference_operator(operator.participants) is None,
+        reference_operator(operator.participants) is None or (view is not None and not _is_asked(book, point, day)),
+    )
+
+
+def _is_asked(book: Book, point: str, day: date) -> bool:
+    """Whether a question about the point and day waits for its answer."""
+    return any(
+        record.accepted is None and (record.message.congestion_point, record.message.period) == (point, day)
+        for record in book.records()
+        if record.direction is Direction.OUT and isinstance(record.message, DsoPortfolioQuery)
     )
 
 
