@@ -145,8 +145,9 @@ class Known:
 class History(Protocol):
     """What was said before; read-only."""
 
-    def find(self, message_id: str) -> Known | None:
-        """The message of that id, in either direction."""
+    def find(self, message_id: str, direction: Direction | None = None, peer: str | None = None) -> Known | None:
+        """The message of that id. Ids are unique per sender only: with `direction` and `peer`, the one said that way;
+        else the first that was recorded, in either direction."""
 
     def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:
         """Highest revision accepted so far of a `Prognosis`, `Metering` or `FlexRequest` (canonical kind) from a peer.

@@ -200,3 +200,5 @@ MarketMessage: TypeAlias = (
     | ReferenceMessage
     | Acknowledgement
 )
+
+serial.repeated(Prognosis, FlexRequest, FlexOffer, FlexOrder, Reservation, Metering, Settlement)

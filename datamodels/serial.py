@@ -23,7 +23,7 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
-__all__ = ["compact", "decode", "dumps", "encode", "loads", "register", "rows"]
+__all__ = ["compact", "decode", "dumps", "encode", "loads", "register", "repeated", "rows"]
 
 T = TypeVar("T")
 Codec = Callable[[Any], Any]
@@ -58,8 +58,14 @@ def compact(cls: type[T], write: Callable[[T], dict[str, Any]], read: Callable[[
     _COMPACT[cls] = (write, read)
 
 
+def repeated(*classes: type) -> None:
+    """Objects of these dataclasses are encoded several times in a row: the last of each class is kept encoded."""
+    for cls in classes:
+        _ENCODERS[cls] = _remembering(_encoder(cls))
+
+
 def encode(value: Any) -> Any:
-    """A canonical object as JSON-ready data.
+    """A canonical object as JSON-ready data, not to be changed.
 
     Raises:
         ValueError: a datetime is not aware.
@@ -131,6 +137,19 @@ def _encoder(cls: type) -> Codec:
         return lambda v: {"$": cls.__name__, **write(v)}
     names = tuple(field.name for field in fields(cls))
     return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
+
+
+def _remembering(rule: Codec) -> Codec:
+    last: tuple[Any, Any] = (None, None)
+
+    def write(value: Any) -> Any:
+        nonlocal last
+        known = last
+        if known[0] is not value:
+            known = last = (value, rule(value))
+        return known[1]
+
+    return write
 
 
 def _row_encoder(cls: type) -> Codec:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from adapters.clock import Clock
-from adapters.ports import Adapter, History, Interpretation, Known, Received
+from adapters.ports import Adapter, Direction, History, Interpretation, Known, Received
 from datamodels import (
     DispatchUpdate,
     FlexOrder,
@@ -40,7 +40,8 @@ class Desk(Protocol):
     history: History
 
     def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
-        """Forget everything, then take up these canonical objects by (kind, key), as `Put` stored them."""
+        """Forget everything, then take up what `Put` stored, by (kind, key): encoded, so that what nobody asks for need
+        not be decoded."""
 
     def on_message(
         self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
@@ -97,7 +98,7 @@ DeskFactory = Callable[[Mapping[str, Any], DeskContext], DeskRunner]
 class NoHistory:
     """Nothing was said before."""
 
-    def find(self, message_id: str) -> Known | None:
+    def find(self, message_id: str, direction: Direction | None = None, peer: str | None = None) -> Known | None:
         return None
 
     def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:

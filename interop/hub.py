@@ -29,7 +29,6 @@ from datamodels import (
     Participant,
     Resource,
     Telemetry,
-    decode,
     encode,
 )
 from interop import crashpoints
@@ -362,7 +361,7 @@ class Hub:
 
     async def _load_desk(self) -> None:
         documents = await self.store.documents(MARKET)
-        self.desk.load({(d.kind, d.key): decode(d.value) for d in documents})
+        self.desk.load({(d.kind, d.key): d.value for d in documents})
 
     def _background_task(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.create_task(work)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from adapters.ports import Direction, Known
-from datamodels import FlexOrder, FlexRequest, MarketMessage, Metering, Prognosis, serial
+from datamodels import FlexOrder, decode
 from interop.effects import Effect, Put, Remove
+from interop.market.entry import Entry, Record, Term
 
 __all__ = ["MESSAGE", "Book", "Record"]
 
@@ -17,89 +18,101 @@ MESSAGE = "message"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One message: who said it, whether it was accepted (None: unanswered), and whether it was revoked."""
-
-    direction: Direction
-    peer: str
-    message: MarketMessage
-    accepted: bool | None = None
-    revoked: bool = False
-
-
-serial.register(Record)
-
-
 class Book:
-    """Implements `History` over documents of kind "message", keyed by message id; kept current by `apply`."""
+    """Implements `History` over documents of kind "message"; kept current by `apply`.
+
+    Their key is the message id, or what `key` makes of it. What is asked for often is found by index (`Entry.terms`).
+    """
 
     def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
+        self._entries: dict[str, Entry] = {}
+        self._index: dict[Term, dict[str, None]] = {}
         self._others: dict[tuple[str, str], Any] = {}
 
     def load(self, documents: Mapping[tuple[str, str], Any]) -> None:
-        """Start from stored documents, (kind, key) -> object."""
-        self._records = {key: value for (kind, key), value in documents.items() if kind == MESSAGE}
-        self._others = {place: value for place, value in documents.items() if place[0] != MESSAGE}
+        """Start from stored documents, (kind, key) -> object or JSON-ready data."""
+        self._entries, self._index, self._others = {}, {}, {}
+        for (kind, key), value in documents.items():
+            if kind == MESSAGE:
+                self._enter(key, Entry(value))
+            else:
+                self._others[kind, key] = decode(value)
 
     def apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Put(kind, key, value) if kind == MESSAGE:
-                    self._records[key] = value
+                    self._enter(key, Entry(value))
                 case Put(kind, key, value):
                     self._others[kind, key] = value
                 case Remove(kind, key):
-                    self._records.pop(key, None) if kind == MESSAGE else self._others.pop((kind, key), None)
+                    self._strike(key) if kind == MESSAGE else self._others.pop((kind, key), None)
 
     def forget(self, message_ids: Iterable[str]) -> None:
-        """Drop messages whose effects could not be made durable."""
+        """Drop messages of ours whose effects could not be made durable."""
         for message_id in message_ids:
-            self._records.pop(message_id, None)
+            self._strike(message_id)
+
+    def key(self, direction: Direction, peer: str, message_id: str) -> str:
+        """Where a message belongs. Ids are unique per sender only: one that another took before gets a longer key."""
+        entry = self._entries.get(message_id)
+        if entry is None or entry.origin == (direction, peer):
+            return message_id
+        return f"{message_id} {direction} {peer}"
+
+    def _enter(self, key: str, entry: Entry) -> None:
+        before, terms = self._entries.get(key), set(entry.terms())
+        for term in set(before.terms()) - terms if before else ():
+            del self._index[term][key]
+        self._entries[key] = entry
+        for term in terms:
+            self._index.setdefault(term, {})[key] = None
+
+    def _strike(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        for term in set(entry.terms()) if entry else ():
+            del self._index[term][key]
+
+    def _found(self, *term: str | None) -> list[Entry]:
+        """Entries by a term, in the order in which they were recorded."""
+        return [self._entries[key] for key in self._index.get(term, ())]
 
     # --- History --------------------------------------------------------------------------------------------------
 
-    def find(self, message_id: str) -> Known | None:
-        record = self._records.get(message_id)
-        if record is None:
+    def find(self, message_id: str, direction: Direction | None = None, peer: str | None = None) -> Known | None:
+        key = message_id if direction is None or peer is None else self.key(direction, peer, message_id)
+        entry = self._entries.get(key)
+        if entry is None:
             return None
+        record = entry.record
         return Known(record.direction, record.peer, record.message, record.accepted, record.revoked)
 
     def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:
-        revisions = [
-            revision
-            for record in self._records.values()
-            if record.direction is Direction.IN and record.peer == peer and record.accepted
-            if (revision := _revision(record.message, kind, subject, period)) is not None
-        ]
-        return max(revisions, default=None)
+        found = self._found("revision", kind, peer, subject, period)
+        return max((int(entry.about("revision")) for entry in found), default=None)
 
     def latest_created(self, kind: str, peer: str) -> datetime | None:
-        heard = (r for r in self._records.values() if r.direction is Direction.IN and r.peer == peer and r.accepted)
-        return max((r.message.head.created for r in heard if type(r.message).__name__ == kind), default=None)
+        return max((e.record.message.head.created for e in self._found("heard", kind, peer)), default=None)
 
     def order_named(self, peer: str, reference: str) -> FlexOrder | None:
-        theirs = (order for order in self._accepted_orders() if order.head.sender == peer)
-        return next((order for order in theirs if order.order_reference == reference), None)
+        return next(iter(self._orders("named", peer, reference)), None)
 
     def orders(self, offer: str) -> list[FlexOrder]:
-        return [order for order in self._accepted_orders() if order.offer == offer]
+        return self._orders("offer", offer)
 
     def orders_between(self, congestion_point: str, first: str, last: str) -> list[FlexOrder]:
-        return [
-            order
-            for order in self._accepted_orders()
-            if order.congestion_point == congestion_point and first <= order.power.period.isoformat() <= last
-        ]
+        found = self._orders("point", congestion_point)
+        return [order for order in found if first <= order.power.period.isoformat() <= last]
 
-    def _accepted_orders(self) -> Iterator[FlexOrder]:
-        return (r.message for r in self._records.values() if r.accepted and isinstance(r.message, FlexOrder))
+    def _orders(self, *term: str) -> list[FlexOrder]:
+        messages = [entry.record.message for entry in self._found(*term)]
+        return [message for message in messages if isinstance(message, FlexOrder)]
 
     # --- for the desks ----------------------------------------------------------------------------
 
     def record(self, message_id: str) -> Record | None:
-        return self._records.get(message_id)
+        entry = self._entries.get(message_id)
+        return entry.record if entry else None
 
     def document(self, kind: str, key: str) -> Any:
         """A desk's own note, or None."""
@@ -111,13 +124,14 @@ class Book:
 
     def records(self) -> list[Record]:
         """Every message with what became of it, in the order they were recorded."""
-        return list(self._records.values())
+        return [entry.record for entry in self._entries.values()]
 
     def messages(self, cls: type[T], *, direction: Direction | None = None, accepted: bool | None = None) -> list[T]:
         """Messages of a class in the order they were recorded, optionally of one direction and verdict."""
+        records = [entry.record for entry in self._found("kind", cls.__name__)]
         return [
             record.message
-            for record in self._records.values()
+            for record in records
             if isinstance(record.message, cls)
             and direction in (None, record.direction)
             and (accepted is None or record.accepted is accepted)
@@ -125,24 +139,11 @@ class Book:
 
     def with_verdict(self, message_id: str, accepted: bool) -> Put | None:
         """The effect that notes an answer; None where it was noted before or the message is unknown."""
-        record = self._records.get(message_id)
+        record = self.record(message_id)
         if record is None or record.accepted is not None:
             return None
         return Put(MESSAGE, message_id, replace(record, accepted=accepted))
 
     def with_revocation(self, message_id: str) -> Put | None:
-        record = self._records.get(message_id)
+        record = self.record(message_id)
         return None if record is None else Put(MESSAGE, message_id, replace(record, revoked=True))
-
-
-def _revision(message: MarketMessage, kind: str, subject: str, period: str) -> int | None:
-    match message:
-        case Prognosis() if kind == "Prognosis":
-            about, day = message.congestion_point, message.power.period
-        case Metering() if kind == "Metering":
-            about, day = message.ean, message.period
-        case FlexRequest() if kind == "FlexRequest":
-            about, day = message.head.conversation_id, message.period
-        case _:
-            return None
-    return message.revision if (about, day.isoformat()) == (subject, period) else None

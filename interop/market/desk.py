@@ -92,7 +92,7 @@ class MarketDesk(ABC):
         return effects
 
     def on_conflict(self, received: Received, interpretation: Interpretation, now: datetime) -> list[Effect]:
-        return conflict(received.peer, interpretation.message, now)
+        return conflict(received.peer, interpretation.message, received.raw, now)
 
     def on_undeliverable(self, message_id: str, reason: str, now: datetime) -> list[Effect]:
         known = self.book.find(message_id)
@@ -142,7 +142,7 @@ class MarketDesk(ABC):
 
     async def say(self, *messages: MarketMessage, also: Sequence[Effect] = ()) -> None:
         """Record and send messages that the book does not hold yet, with further effects in the same transaction."""
-        new = [m for m in messages if self.book.record(m.head.message_id) is None]
+        new = [m for m in messages if self.book.find(m.head.message_id, Direction.OUT, m.head.recipient) is None]
         effects = [effect for message in new for effect in say(message, deadline(self.book, message))]
         if not effects and not also:
             return

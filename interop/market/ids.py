@@ -39,7 +39,7 @@ def reply_head(request: Head, now: datetime) -> Head:
     return Head(
         request.recipient,
         request.sender,
-        derived_id(request.message_id, "answer"),
+        derived_id(request.sender, request.message_id, "answer"),
         request.conversation_id,
         now,
         request.version,

@@ -7,6 +7,7 @@ party's desk, which finds it in the book.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,7 +25,7 @@ from datamodels import (
 )
 from interop.effects import Alarm, Effect, Forward, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
-from interop.market.ids import reply_head
+from interop.market.ids import derived_id, reply_head
 
 __all__ = ["VIEW", "Judgement", "conflict", "forward", "kind_of", "react", "say"]
 
@@ -103,11 +104,11 @@ def react(
     head = message.head
     effects: list[Effect] = [
         *notes,
-        Put(MESSAGE, head.message_id, Record(Direction.IN, peer, message, accepted=True)),
+        Put(MESSAGE, book.key(Direction.IN, peer, head.message_id), Record(Direction.IN, peer, message, accepted=True)),
         Log("message.accepted", {"peer": peer, "kind": kind_of(message), "message_id": head.message_id}),
     ]
     if isinstance(message, OfferRevocation):
-        revoked = book.with_revocation(message.offer)
+        revoked = book.with_revocation(book.key(Direction.IN, peer, message.offer))
         effects += [revoked] if revoked else []
     effects += judgement.effects
     if interpretation.needs_answer:
@@ -126,13 +127,14 @@ def react(
     return effects
 
 
-def conflict(peer: str, message: MarketMessage | None, now: datetime) -> list[Effect]:
-    """The same message id came again with other content: refuse it under an id of its own, and alarm (UFTP 3.5)."""
+def conflict(peer: str, message: MarketMessage | None, raw: bytes, now: datetime) -> list[Effect]:
+    """A message id came again with other content, `raw`: refuse that under an id of its own, and alarm (UFTP 3.5)."""
     alarm = Alarm("message.conflict", peer, "a message id was used again with other content")
     if message is None or isinstance(message, Acknowledgement):
         return [alarm]
     stored_answer = reply_head(message.head, now)
-    answer = replace(stored_answer, message_id=reply_head(stored_answer, now).message_id)
+    again = derived_id(stored_answer.message_id, hashlib.sha256(raw).hexdigest())
+    answer = replace(stored_answer, message_id=again)
     refusal = Acknowledgement(
         answer,
         message.head.message_id,

@@ -87,7 +87,7 @@ class MemoryHistory:
         if message is not None and not hasattr(message, "refers_to"):
             self.add(Direction(direction), message)
 
-    def find(self, message_id: str) -> Known | None:
+    def find(self, message_id: str, direction: Direction | None = None, peer: str | None = None) -> Known | None:
         return self.known.get(message_id)
 
     def latest_revision(self, kind: str, peer: str, subject: str, period: str) -> int | None:

@@ -57,7 +57,7 @@ def version(context: Context) -> Iterator[Finding]:
 
 @rule("R3", ALL, "Duplicate Identifier", "3.5 generic reasons")
 def duplicate(context: Context) -> Iterator[Finding]:
-    found = context.history.find(context.element["MessageID"])
+    found = context.history.find(context.element["MessageID"], Direction.IN, context.sender)
     if found is None or found.direction is not Direction.IN or found.peer != context.sender:
         return
     if found.message != context.canonical:

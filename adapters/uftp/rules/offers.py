@@ -151,7 +151,7 @@ _NO_OFFER = Finding("FlexOfferMessageID", "no such offer was received from this 
 
 @rule("R6", ("FlexOfferRevocation",), "Unknown reference FlexOfferMessageID", "3.5 generic reasons")
 def revoker_is_offerer(context: Context) -> Iterator[Finding]:
-    found = context.history.find(context.element["FlexOfferMessageID"])
+    found = context.history.find(context.element["FlexOfferMessageID"], Direction.IN, context.sender)
     if found is not None and found.peer != context.sender:
         yield _NO_OFFER
 

@@ -176,7 +176,7 @@ def numbers(spans: Iterable[tuple[int, int]], last: int) -> set[int]:
 
 def known(context: Context, id: str | None, kind: type[T], direction: Direction) -> tuple[Known, T] | None:
     """The earlier message of that id, kind and direction between these two parties."""
-    found = context.history.find(id) if id else None
+    found = context.history.find(id, direction, context.sender) if id else None
     if found is None or found.direction is not direction or found.peer != context.sender:
         return None
     return (found, found.message) if isinstance(found.message, kind) else None

@@ -47,7 +47,7 @@ def complete(context: Context) -> Iterator[Finding]:
 @rule("R43", ("D-Prognosis", "Metering", "FlexRequest"), "Subordinate sequence number", "3.5 to 3.10, 3.8.2")
 def newer(context: Context) -> Iterator[Finding]:
     element = context.element
-    earlier = context.history.find(element["MessageID"])
+    earlier = context.history.find(element["MessageID"], Direction.IN, context.sender)
     if earlier is not None and earlier.direction is Direction.IN and earlier.peer == context.sender:
         return
     subject = {"D-Prognosis": "CongestionPoint", "Metering": "EAN", "FlexRequest": "ConversationID"}[element.name]

@@ -27,9 +27,10 @@ from datamodels import (
     RequestIsp,
     Severity,
     dumps,
+    encode,
     loads,
 )
-from interop.effects import Alarm, Effect, Put, Send
+from interop.effects import Alarm, Effect, Put, Remove, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import head, reply_head
 from interop.market.machine import conflict, react, say
@@ -152,7 +153,7 @@ def test_a_revocation_marks_its_offer():
 
 
 def test_a_conflict_is_refused_under_an_id_of_its_own():
-    effects = conflict(DSO, REQUEST, NOW)
+    effects = conflict(DSO, REQUEST, b"other", NOW)
     (answer,) = sent(effects)
     assert isinstance(answer, Acknowledgement)
     assert answer.reasons == ("Duplicate Identifier",)
@@ -164,7 +165,7 @@ def test_a_refused_query_is_answered_about_the_day_it_asked_for():
     """The wire wants zone and day of the answer even where nothing is shown (UFTP 3.4)."""
     question = DsoPortfolioQuery(head(DSO, AGR, NOW, "query"), "Europe/Amsterdam", DAY, POINT)
     problem = Problem("M3", "EntityAddress", "nobody", reason="No connections available")
-    for effects in (take(Book(), Interpretation(question, (problem,))), conflict(DSO, question, NOW)):
+    for effects in (take(Book(), Interpretation(question, (problem,))), conflict(DSO, question, b"other", NOW)):
         (answer,) = sent(effects)
         assert isinstance(answer, Acknowledgement)
         assert (answer.accepted, answer.view) == (False, DsoView("Europe/Amsterdam", DAY, POINT, ()))
@@ -200,3 +201,68 @@ def test_the_book_remembers_orders_and_revisions_and_survives_storage():
     assert book.latest_created("Prognosis", AGR) == NOW
     assert book.latest_created("Prognosis", DSO) is None
     assert book.latest_created("AgrPortfolioUpdate", AGR) is None
+
+
+def test_u12_the_same_id_of_another_sender_is_another_message():
+    """Ids are unique per sender (UFTP 3.5): both messages are accepted, kept and answered apart."""
+    book, second = Book(), "third.example.org"
+    first, other = REQUEST, replace(REQUEST, head=replace(REQUEST.head, sender=second), revision=9)
+    answers = [sent(take(book, Interpretation(message), peer=message.head.sender))[0] for message in (first, other)]
+    assert [a.accepted for a in answers] == [True, True]
+    assert len({a.head.message_id for a in answers}) == 2
+    for message in (first, other):
+        known = book.find(message.head.message_id, Direction.IN, message.head.sender)
+        assert known is not None
+        assert known.message == message
+    assert book.messages(FlexRequest) == [first, other]
+
+
+def test_conflicting_contents_are_refused_each_under_an_id_of_its_own():
+    ids = {sent(conflict(DSO, REQUEST, raw, NOW))[0].head.message_id for raw in (b"a", b"b", b"a")}
+    assert len(ids) == 2
+
+
+def test_a_book_finds_the_same_in_objects_and_in_what_is_stored():
+    """Through verdicts, revocations and removals, and whichever way it was loaded."""
+    orders = [
+        FlexOrder(head(DSO, AGR, NOW, "order", n), POINT, f"ref-{n}", Decimal(n), "EUR", series(i40=n), offer="offer-1")
+        for n in range(3)
+    ]
+    prognoses = [
+        Prognosis(head(AGR, DSO, NOW, "p", n), POINT, n, IspSeries.of(CALENDAR, DAY, [n] * 96)) for n in (1, 4)
+    ]
+    records = [
+        *(Record(Direction.IN, DSO, order, accepted=n != 1) for n, order in enumerate(orders)),
+        *(Record(Direction.IN, AGR, prognosis, accepted=True) for prognosis in prognoses),
+        Record(Direction.OUT, AGR, REQUEST),
+    ]
+    stored, live = Book(), Book()
+    stored.load({(MESSAGE, r.message.head.message_id): encode(r) for r in records})
+    live.apply(Put(MESSAGE, r.message.head.message_id, r) for r in records)
+
+    def told(book: Book) -> list[object]:
+        return [
+            book.orders("offer-1"),
+            book.orders_between(POINT, "2030-06-01", "2030-06-02"),
+            book.order_named(DSO, "ref-2"),
+            book.latest_revision("Prognosis", AGR, POINT, "2030-06-02"),
+            book.latest_created("Prognosis", AGR),
+            book.messages(FlexRequest, accepted=True),
+            book.messages(FlexOrder),
+            book.records(),
+        ]
+
+    assert told(stored) == told(live)
+    assert live.orders("offer-1") == [orders[0], orders[2]]
+    assert live.latest_revision("Prognosis", AGR, POINT, "2030-06-02") == 4
+    for book in (stored, live):
+        verdict = book.with_verdict(REQUEST.head.message_id, accepted=True)
+        assert verdict is not None
+        gone = Remove(MESSAGE, prognoses[1].head.message_id)
+        withdrawn = Put(MESSAGE, orders[0].head.message_id, replace(records[0], accepted=False))
+        book.apply([verdict, gone, withdrawn])
+    assert told(stored) == told(live)
+    assert live.orders("offer-1") == [orders[2]]
+    assert live.latest_revision("Prognosis", AGR, POINT, "2030-06-02") == 1
+    assert live.messages(FlexRequest, accepted=True) == [REQUEST]
+    assert live.messages(FlexOrder) == orders
