@@ -108,7 +108,8 @@ class AggregatorDesk(MarketDesk):
         contract = self.context.terms.contract(order.contract) if order.contract else None
         if contract is None:
             return refusals(order, None, None)
-        day = next((day for day in self.days if day.period == order.power.period), None)
+        here = order.congestion_point == self.options.congestion_point
+        day = next((day for day in self.days if here and day.period == order.power.period), None)
         if day is None or day.agreed().baseline(order) is None:
             text = f"nothing was prognosed for {order.congestion_point} on {order.power.period}"
             return (Problem("direct.baseline", "D-PrognosisMessageID", text, "No baseline", clause="UFTP 3.8"),)

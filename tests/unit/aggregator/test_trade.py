@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -127,6 +128,16 @@ async def test_part_of_an_option_moves_the_bounds_by_that_part(agr: Agr) -> None
         assert day.low_w[isp - 1] == pytest.approx(base_of(agr, isp) + 1000 + agr.desk.day.margin_w)
         assert (day.plan.net_w.at(isp) or 0) >= base_of(agr, isp) + 1000
     assert {e.dispatch.source for e in agr.done if isinstance(e, Instruct)} == {agr.order(offer).order_reference}
+
+
+@pytest.mark.parametrize("factor", ["0.10", "0.37", "0.99"])
+async def test_any_part_of_an_option_can_be_delivered(agr: Agr, factor: str) -> None:
+    """The set of plans is convex, and what is owed has one side: a part asks no more than the whole."""
+    agr.hear(agr.order(await asked(agr, 8000), factor=factor))
+    await agr.work()
+    day = agr.desk.day.operation.day
+    assert day is not None
+    assert float(day.plan.plan.violation_kw[:, 48:56].max()) < 1e-3
 
 
 async def test_nobody_is_told_anything_before_the_day_unless_something_is_ordered(agr: Agr) -> None:
@@ -405,8 +416,13 @@ async def test_direct_activation_beyond_the_reservation_is_refused(
     assert bound.desk.book.messages(FlexOrder, direction=Direction.IN) == []
 
 
-async def test_direct_activation_needs_a_prognosis(bound: Agr) -> None:
+async def test_direct_activation_needs_a_prognosis_of_that_place(bound: Agr) -> None:
     answer = bound.hear(direct(bound, 10))
+    assert answer is not None
+    assert answer.reasons[0].startswith("No baseline")
+    await bound.work()
+    bound.accept()
+    answer = bound.hear(replace(direct(bound, 11), congestion_point="ean.871685900012636999"))
     assert answer is not None
     assert answer.reasons[0].startswith("No baseline")
 
