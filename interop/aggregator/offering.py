@@ -28,7 +28,7 @@ from interop.aggregator.agreements import Agreements
 from interop.market.book import Book, Record
 from interop.market.status import offer_state
 
-__all__ = ["Terms", "ahead", "compose", "open_offers", "overlapping", "refusals", "relief", "unanswered"]
+__all__ = ["Terms", "ahead", "compose", "covers", "open_offers", "overlapping", "refusals", "relief", "unanswered"]
 
 _OPEN = (OfferState.SENT, OfferState.ACCEPTED)
 _NO_LIMIT_W = 10**9
@@ -114,7 +114,7 @@ def compose(
     whole, for it is all there is.
     """
     if obligation is not None:
-        enough = [option for option in options if _covers(option.power, obligation)]
+        enough = [option for option in options if covers(option.power, obligation)]
         options = enough or [replace(options[0], min_activation=Decimal("1.00"))]
     first = min(min(option.power.isps) for option in options)
     ends = [request.expires, request.calendar.start(request.period, first)]
@@ -171,5 +171,6 @@ def refusals(order: FlexOrder, contract: Contract | None, left: IspSeries | None
     return tuple(problems)
 
 
-def _covers(power: IspSeries, obligation: IspSeries) -> bool:
+def covers(power: IspSeries, obligation: IspSeries) -> bool:
+    """Whether a power gives at least what is owed, in every ISP and in its direction."""
     return all(owed * (given := power.at(isp) or 0) > 0 and abs(given) >= abs(owed) for isp, owed in obligation if owed)

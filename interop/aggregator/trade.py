@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from datamodels import FlexOffer, FlexRequest, IspSeries, OfferOption, Prognosis
 from interop.aggregator.agreements import Agreements
 from interop.aggregator.day import Day
-from interop.aggregator.offering import Terms, ahead, compose, open_offers, overlapping, relief, unanswered
+from interop.aggregator.offering import Terms, ahead, compose, covers, open_offers, overlapping, relief, unanswered
 from interop.effects import Alarm, Log, Put
 from interop.market.ids import head
 from interop.market.reserve import held, obligation
@@ -56,17 +56,22 @@ class Trade:
         if not options:
             await self._decline(subject, request)
             return
-        offer = compose(about, request, baseline, options, self._terms.valid, self._owed(request))
-        await self._put_in_place(offer)
+        owed = self._owed(request)
+        await self._put_in_place(compose(about, request, baseline, options, self._terms.valid, owed))
+        if owed is not None and not covers(options[0].power, owed):
+            await self.context.do([self._short(request)])
 
     async def _decline(self, subject: str, request: FlexRequest) -> None:
         note = Put("declined", subject, True)
         self.desk.book.apply([note])
         effects: list[Put | Log | Alarm] = [note, Log("offer.none", {"request": request.head.message_id})]
         if request.contract is not None:
-            text = f"nothing can be offered for request {request.head.message_id} under contract {request.contract}"
-            effects.append(Alarm("contract.short", request.head.sender, text))
+            effects.append(self._short(request))
         await self.context.do(effects)
+
+    def _short(self, request: FlexRequest) -> Alarm:
+        text = f"less can be offered for request {request.head.message_id} than contract {request.contract} owes"
+        return Alarm("contract.short", request.head.sender, text)
 
     def _owed(self, request: FlexRequest) -> IspSeries | None:
         """What the request's contract obliges us to offer."""

@@ -371,6 +371,18 @@ async def test_under_a_contract_no_option_falls_short_of_the_obligation(bound: A
     assert len(offer.options) == 1, "half of 2500 W is less than is owed"
 
 
+async def test_where_less_is_left_than_owed_all_of_it_is_offered_whole_and_an_operator_told(bound: Agr) -> None:
+    bound.desk.day.operation.unavailable |= {"pv-1", "pv-2", "battery-1", "car-1"}
+    wide = Contract("c-1", DSO, AGR, reserved=(Run(49, 8, 12_000),))
+    terms = replace(bound.context.terms, contracts=(wide,))
+    for holder in (bound.desk, bound.desk.day, bound.desk.trades[0]):
+        holder.context = replace(bound.context, terms=terms)
+    offer = await asked(bound, 12_000, contract="c-1")
+    assert len(offer.options) == 1
+    assert offer.options[0].min_activation == 1
+    assert len(bound.alarms("contract.short")) == 1
+
+
 def direct(agr: Agr, power_w: int, isps: range = NOON, contract: str | None = "c-1") -> FlexOrder:
     values = tuple(power_w if k in isps else None for k in range(1, 97))
     power = IspSeries(CALENDAR, DAY, values)
