@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date
@@ -42,6 +43,7 @@ from datamodels import (
 
 __all__ = ["to_wire"]
 
+_NO_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _ROOTS = {canonical: root for root, canonical in CANONICAL.items()}
 
 
@@ -226,7 +228,7 @@ def _acknowledgement(message: Acknowledgement, terms: MarketTerms, losses: list[
     answer = MESSAGES.get(f"{request}Response")
     if answer is None or not answer.refers:
         raise ValueError(f"UFTP has no response to a {message.refers_kind}")
-    reasons = ";".join(reason.replace(";", ",") for reason in message.reasons)
+    reasons = ";".join(_said(reason).replace(";", ",") for reason in message.reasons)
     attributes: dict[str, Any] = {
         "Result": "Accepted" if message.accepted else "Rejected",
         "RejectionReason": reasons or None,
@@ -249,8 +251,13 @@ def _acknowledgement(message: Acknowledgement, terms: MarketTerms, losses: list[
     return _element(answer.name, message.head, attributes, children)
 
 
+def _said(text: str) -> str:
+    """A text with what XML cannot carry replaced: an answer must not fail on what it quotes."""
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _status(order: str, text: str) -> Element:
-    disposition, _, reason = text.partition(": ")
+    disposition, _, reason = _said(text).partition(": ")
     return _part(
         "FlexOrderSettlementStatus",
         {"OrderReference": order or None, "Disposition": disposition, "DisputeReason": reason or None},

@@ -20,10 +20,16 @@ def zone(name: str | None) -> ZoneInfo | None:
 
 
 def instant(value: datetime, zone_name: str | None) -> datetime:
-    """A wire time in UTC. Without an offset it is read in the message's TimeZone, else as UTC."""
+    """A wire time in UTC. Without an offset it is read in the message's TimeZone, else as UTC.
+
+    What lies beyond the years 1 to 9999 in UTC becomes the first or the last instant that there is.
+    """
     if value.tzinfo is None:
         value = value.replace(tzinfo=zone(zone_name) or UTC)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if value.year == 1 else datetime.max.replace(tzinfo=UTC)
 
 
 def same_day(zone_name: str, calendar: MarketCalendar, day: date) -> bool:
@@ -34,7 +40,7 @@ def same_day(zone_name: str, calendar: MarketCalendar, day: date) -> bool:
 @lru_cache(1024)
 def _same_day(one: str, two: str, day: date) -> bool:
     zones = zone(one), zone(two)
-    if None in zones:
+    if None in zones or day == date.max:  # whose end cannot be told
         return False
     for hour in range(0, 25, 3):
         local = datetime.combine(day, time()) + timedelta(hours=hour)

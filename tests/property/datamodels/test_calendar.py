@@ -14,6 +14,7 @@ days = st.dates(date(2015, 1, 1), date(2035, 12, 31))
 
 @given(calendars, days, st.data())
 def test_locate_inverts_start(calendar: MarketCalendar, day: date, data: st.DataObject) -> None:
+    """U-14: for each ISP."""
     isp = data.draw(st.integers(1, calendar.isps(day)))
     start = calendar.start(day, isp)
     assert calendar.locate(start) == (day, isp)

@@ -115,6 +115,7 @@ def messages(draw: st.DrawFn) -> Element:
 @relaxed
 @given(messages())
 def test_what_the_table_allows_survives_the_wire(message: Element) -> None:
+    """U-01."""
     assert decode(encode(message)) == message
 
 
@@ -239,6 +240,7 @@ def market_messages(draw: st.DrawFn) -> Any:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(market_messages())
 def test_canonical_messages_come_back_the_same(world: ModuleType, message: Any) -> None:
+    """U-15: signs and all else."""
     calendar = getattr(message, "calendar", None) or (
         message.options[0].power.calendar if isinstance(message, FlexOffer) else getattr(message, "power", CALENDARS[0])
     )

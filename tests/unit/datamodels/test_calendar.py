@@ -27,6 +27,7 @@ DAYS = [
 def test_days_have_as_many_isps_as_their_hours_allow(
     tz: str, isp: timedelta, day: date, count: int, begin: datetime
 ) -> None:
+    """U-14."""
     calendar = MarketCalendar(tz, isp)
     assert calendar.isps(day) == count
     assert calendar.day_span(day) == (begin, begin + count * isp)

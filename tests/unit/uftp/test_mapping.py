@@ -121,6 +121,8 @@ def test_defaults_of_the_schema_are_filled_in() -> None:
         ("2030-06-11T12:00:00", "Europe/Amsterdam", datetime(2030, 6, 11, 10, 0, tzinfo=UTC)),
         ("2030-06-11T24:00:00", "Europe/Amsterdam", datetime(2030, 6, 11, 22, 0, tzinfo=UTC)),
         ("2030-06-11T12:00:00-03:00", "Europe/Amsterdam", datetime(2030, 6, 11, 15, 0, tzinfo=UTC)),
+        ("9999-12-31T23:00:00-03:00", "Europe/Amsterdam", datetime.max.replace(tzinfo=UTC)),
+        ("0001-01-01T00:00:00+03:00", "Europe/Amsterdam", datetime.min.replace(tzinfo=UTC)),
     ],
 )
 def test_times_without_offset_are_the_messages_own_zone(text: str, zone: str, expected: datetime) -> None:
@@ -167,6 +169,7 @@ def test_durations(text: str, length: timedelta | None) -> None:
 
 
 def test_attributes_of_3_1_0_never_reach_a_3_0_0_peer(world: ModuleType) -> None:
+    """U-02."""
     order = replace(canonical("FlexOrder"), service_type="S1")
     element, losses = wire(order, world, "3.0.0")
     assert element["Version"] == "3.0.0"
@@ -188,6 +191,7 @@ def test_an_unsolicited_order_cannot_be_said_in_3_0_0(world: ModuleType) -> None
 
 
 def test_a_3_0_0_order_without_its_offer_breaks_the_schema() -> None:
+    """U-02: 400."""
     raw = (DATA / "FlexOrder.xml").read_bytes().replace(b'"3.1.0"', b'"3.0.0"').replace(b'Unsolicited="false" ', b"")
     assert decode(raw)["Version"] == "3.0.0"
     start = raw.index(b"FlexOfferMessageID")
@@ -317,6 +321,7 @@ def _metering(ean: str, quality: Quality = Quality.GOOD) -> Metering:
 
 @pytest.mark.parametrize("ean", ["E8716859000126365", "E871685900012636543", "e871685900012636543"])
 def test_both_lengths_of_an_ean_pass(world: ModuleType, ean: str) -> None:
+    """U-28: in, and out as they are."""
     element, losses = wire(_metering(ean), world)
     assert element["EAN"] == ean
     assert losses == {}
