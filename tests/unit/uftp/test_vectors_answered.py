@@ -1,4 +1,4 @@
-"""The 77 shared vectors, answered: posted, signed, to a listener with hub, store and desk behind it, and what leaves."""
+"""The 77 shared vectors, answered: posted, signed, to a listener with hub, store and desk behind it."""
 
 from __future__ import annotations
 
