@@ -65,6 +65,7 @@ class Participant:
 
     `profile` names a peer profile ("strict" bends no rule). Two keys at once cover a key rotation. What a directory
     says holds for a time only: keys have their `not_after`, the endpoint has `endpoint_until` (None is unbounded).
+    `adapter` carries messages to it; without one, the first that carries market messages does.
     """
 
     domain: str
@@ -75,6 +76,7 @@ class Participant:
     profile: str = "strict"
     status: ParticipantStatus = ParticipantStatus.ACTIVE
     endpoint_until: datetime | None = None
+    adapter: str = ""
 
 
 class RedispatchBy(StrEnum):

@@ -237,7 +237,10 @@ class MarketConfig:
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """A counterpart. `keys`: one or two public keys (`cs1.` strings or base64 of 32 bytes)."""
+    """A counterpart. `keys`: one or two public keys (`cs1.` strings or base64 of 32 bytes).
+
+    `adapter` carries messages to it; by default the first that carries market messages does.
+    """
 
     domain: str
     role: Role
@@ -245,6 +248,7 @@ class PeerConfig:
     keys: tuple[str, ...] = ()
     profile: str = "strict"
     status: ParticipantStatus = ParticipantStatus.ACTIVE
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         self.canonical()
@@ -260,6 +264,7 @@ class PeerConfig:
             tuple(ParticipantKey(key) for key in keys),
             profile=self.profile,
             status=self.status,
+            adapter=self.adapter,
         )
 
 
@@ -390,6 +395,10 @@ def _cross_checks(config: Config) -> list[Problem]:
     """What no single table can know."""
     problems = _repeated("peers", [p.domain for p in config.peers])
     problems += _repeated("resources", [r.id for r in config.resources])
+    for peer in config.peers:
+        if peer.adapter and peer.adapter not in config.adapters:
+            hint = f"add [adapters.{peer.adapter}], or {nearest(peer.adapter, config.adapters)}"
+            problems.append(Problem("config.peer", f"peers[{peer.domain}]", "its adapter is not configured", hint=hint))
     for resource in config.resources:
         where = f"resources[{resource.id}]"
         problems += [Problem(p.rule, where, p.message, hint=p.hint) for p in validate(resource.canonical())]

@@ -20,6 +20,7 @@ import click
 
 import adapters.modbus.config
 import adapters.openadr2.config
+import adapters.openadr3.config
 import adapters.uftp.access
 import adapters.uftp.config
 import adapters.uftp.discovery
@@ -55,6 +56,7 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[[adapters.uftp.access]]", adapters.uftp.access.Access),
     ("[adapters.openadr2]", adapters.openadr2.config.Config),
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
+    ("[[adapters.openadr3.vtns]]", adapters.openadr3.config.VtnConfig),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )
 _DESKS: tuple[tuple[str, type[Any], tuple[Any, ...]], ...] = (

@@ -42,14 +42,20 @@ class Carrier:
     to_wall: Callable[[datetime], datetime]
 
     def encode(self, message: MarketMessage, adapter: str | None) -> tuple[str, bytes, list[str]]:
-        """The adapter that sends it, its bytes, and what they could not carry."""
+        """The adapter that sends it, its bytes, and what they could not carry.
+
+        `adapter` is how the message came to which this is a reaction: an answer takes the same way back.
+        """
         domain = message.head.recipient
         recipient = self.participants.get(domain)
         if recipient is None:
             raise Undeliverable(f"{wire_kind(message)} to {domain!r}: no such peer (gridparley peer add)")
-        name = adapter if adapter in self.messengers else next(iter(self.messengers), None)
-        if name is None:
-            raise Undeliverable(f"{wire_kind(message)} to {domain!r}: no adapter carries market messages")
+        came = adapter if adapter in self.messengers else ""
+        name = came if isinstance(message, Acknowledgement) else ""
+        name = name or recipient.adapter or came or next(iter(self.messengers), "")
+        if name not in self.messengers:
+            text = f"{wire_kind(message)} to {domain!r}"
+            raise Undeliverable(f"{text}: {name or 'no adapter'} carries no market messages")
         encoded = self.messengers[name].encode(message, recipient, self.history)
         return name, encoded.body, [f"{x.field}: {x.why}" for x in encoded.losses]
 

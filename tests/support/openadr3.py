@@ -77,5 +77,6 @@ def changed(sample: Any, changes: dict[str, Any]) -> Any:
     return out
 
 
-def text(value: Any) -> str:
-    return json.dumps(value, default=str)
+def plain(value: Any) -> Any:
+    """JSON data with ordinary numbers, for a client that does not keep their digits."""
+    return json.loads(codec.dumps(value))
