@@ -15,7 +15,7 @@ from adapters.openadr3.members import Version
 
 _SHAPES = [(version, name) for version in Version for name in SHAPES[version]]
 _NUMBERS = [0, -1, 10**20, Decimal("0.10"), Decimal("-0.0"), Decimal("1E-7"), Decimal("12345678901234567890.5")]
-_TEXTS = ["...", "a\u0000b", 'q"\\', "٣🙂", "שלום", "x" * 100]
+_TEXTS = ["...", "a\u0000b", 'q"\\', "٣🙂!", "שלום", "x" * 100]
 _DURATIONS = ["PT15M", "P1D", "P9999Y", "PT0S", "P1Y2M3DT4H5M6.5S"]
 _TIMES = ["2026-11-22T12:00:00Z", "2026-11-22T12:00:00.123456Z", "2026-11-22T12:00:00+01:00"]
 
