@@ -139,12 +139,26 @@ def _show(console: Console, world: World, verdict: Verdict, json_file: Path | No
     console.print()
     console.print(table)
     console.print(_sentence(result))
+    if len(result["aggregators"]) > 1:
+        console.print(_accounts(result))
+        console.print(", ".join(f"{count} {kind}" for kind, count in result["uftp"].items()), style="dim")
     console.print(f"[dim]{world.scenario.notice}.[/]")
     if verdict.failures:
         for failure in verdict.failures:
             console.print(f"[bold red]FAILED[/]  {failure}")
     else:
         console.print("[bold green]OK[/]  checked by power flow with what every device really did")
+
+
+def _accounts(result: dict[str, Any]) -> Table:
+    """Who sold what."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("aggregator", "orders", "ordered, kWh", "delivered, kWh", "settled, EUR"):
+        table.add_column(name, justify="left" if name == "aggregator" else "right")
+    for name, row in result["aggregators"].items():
+        cells = (row["orders"], row["ordered_kwh"], row["delivered_kwh"], f"{row['net_eur']:.2f}")
+        table.add_row(name, *map(str, cells))
+    return table
 
 
 def _sentence(result: dict[str, Any]) -> str:

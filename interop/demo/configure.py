@@ -157,15 +157,20 @@ def _aggregator(scenario: Scenario, party: Party, folder: Path, addresses: Mappi
 
 
 def _gridoperator(scenario: Scenario, party: Party, folder: Path, addresses: Mapping[str, str]) -> Iterator[str]:
-    eans = [home.connection.replace("ean.", "E") for home in scenario.homes]
+    represented = {
+        agr.domain: [home.connection.replace("ean.", "E") for home in scenario.homes_of(agr)]
+        for agr in scenario.aggregators
+    }
     yield from (
         "[desk]",
         'kind = "gridoperator"',
         "[desk.options]",
         f"network_file = {_text(folder / party.name / 'network.json')}",
         f"history_file = {_text(folder / party.name / 'history.npz')}",
-        f"connections = {json.dumps(eans)}",
         "reserve = 0.97",
+        f"release_reservations = {json.dumps(bool(scenario.contracts))}",
+        "[desk.options.represented]",
+        *(f"{json.dumps(domain)} = {json.dumps(eans)}" for domain, eans in represented.items()),
     )
 
 

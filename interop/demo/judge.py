@@ -163,22 +163,39 @@ def verdict(world: World, messages: dict[str, int], homes: int, seconds: float) 
     rows = [row for settlement in settled for row in settlement.rows]
     ordered = sum(abs(i.ordered_w) for row in rows for i in row.isps)
     delivered = sum(abs(i.delivered_w) for row in rows for i in row.isps)
-    share = delivered / ordered if ordered else 0.0
+    share, hours = delivered / ordered if ordered else 0.0, world.scenario.calendar.isp_hours
     result = {
         "scenario": world.scenario.name,
         "isps_congested": {"before": _count(before), "after": _count(after)},
         "peak_kw": {"before": _peak(before_kw), "after": _peak(after_kw)},
         "max_loading_pct": {"before": _loading(before), "after": _loading(after)},
         "orders": len(rows),
-        "ordered_kwh": round(ordered * world.scenario.calendar.isp_hours / 1000, 3),
+        "ordered_kwh": round(ordered * hours / 1000, 3),
         "delivered_share": round(share, 5),
         "settlement_eur": float(sum(row.net for row in rows)),
+        "aggregators": {
+            party.name: _account(party, settled, world.scenario.calendar.isp_hours) for party in world.aggregators
+        },
         "messages": {"uftp": books.count, **messages},
         "uftp": books.kinds,
         "devices": {"modbus": steered(world), "openadr2": homes},
         "seconds": round(seconds, 1),
     }
     return Verdict(result, settled, tuple(_failures(result, books, settled)))
+
+
+def _account(party: Party, settled: tuple[Settlement, ...], isp_hours: float) -> dict[str, Any]:
+    """What one aggregator was ordered, delivered and is owed."""
+    mine = [settlement for settlement in settled if settlement.head.recipient == party.domain]
+    rows = [row for settlement in mine for row in settlement.rows]
+    isps = [isp for row in rows for isp in row.isps]
+    ordered, delivered = sum(abs(i.ordered_w) for i in isps), sum(abs(i.delivered_w) for i in isps)
+    return {
+        "orders": len(rows),
+        "ordered_kwh": round(ordered * isp_hours / 1000, 3),
+        "delivered_kwh": round(delivered * isp_hours / 1000, 3),
+        "net_eur": float(sum(row.net for row in rows)),
+    }
 
 
 def _failures(result: dict[str, Any], books: Ledger, settled: tuple[Settlement, ...]) -> Iterable[str]:

@@ -1,7 +1,8 @@
 """Scenario `market`: the net and the day of `rural1`, with two aggregators, a contract and a common reference operator.
 
-East represents seven homes with most of the batteries, West six homes with most of the PV: East moves energy cheaply,
-West must curtail sooner. Who belongs to whom, prices and the contract are invented.
+East represents eight homes with most of the batteries, West five with most of the PV and one small battery. West asks
+less, but cannot do alone what the grid needs: the grid operator has to combine. Who belongs to whom, prices and the
+contract are invented.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from interop.scenarios.scenario import Aggregator, Scenario
 __all__ = ["load"]
 
 _EAST, _WEST, _DSO = "agr-east.example.org", "agr-west.example.org", "dso.example.org"
-_OF_EAST = frozenset({"home-01", "home-02", "home-08", "home-10", "home-12", "home-13", "home-14"})
+_OF_EAST = frozenset({"home-01", "home-02", "home-08", "home-09", "home-10", "home-12", "home-13", "home-14"})
 _CONTRACT = Contract(
     id="FLEX-2016-EAST",
     dso=_DSO,
