@@ -24,13 +24,34 @@ __all__ = [
     "MarketMessage",
     "OfferOption",
     "OfferRevocation",
-    "OfferState",
-    "OrderState",
     "Prognosis",
     "PrognosisKind",
     "RequestIsp",
     "Reservation",
+    "TradeState",
 ]
+
+
+class TradeState(StrEnum):
+    """Where a message of the market stands. Which of them a kind of message knows, and how it moves between them, is
+    for the market to say; ORDERING is an offer whose order is on its way, UNSOLD one whose order was refused."""
+
+    SENT = "SENT"
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    SUPERSEDED = "SUPERSEDED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+    OFFERED = "OFFERED"
+    ORDERING = "ORDERING"
+    ORDERED = "ORDERED"
+    PARTLY_ORDERED = "PARTLY_ORDERED"
+    UNSOLD = "UNSOLD"
+    DISPATCHED = "DISPATCHED"
+    DELIVERED = "DELIVERED"
+    METERED = "METERED"
+    SETTLED = "SETTLED"
+    DISPUTED = "DISPUTED"
 
 
 class PrognosisKind(StrEnum):
@@ -110,15 +131,6 @@ class OfferOption:
     min_activation: Decimal = Decimal("1.00")
 
 
-class OfferState(StrEnum):
-    SENT = "SENT"
-    ACCEPTED = "ACCEPTED"
-    REJECTED = "REJECTED"
-    REVOKED = "REVOKED"
-    EXPIRED = "EXPIRED"
-    ORDERED = "ORDERED"
-
-
 @dataclass(frozen=True, slots=True)
 class FlexOffer:
     """An aggregator offers one or more mutually exclusive options."""
@@ -147,14 +159,6 @@ class OfferRevocation:
 
     head: Head
     offer: str
-
-
-class OrderState(StrEnum):
-    RECEIVED = "RECEIVED"
-    ACCEPTED = "ACCEPTED"
-    REJECTED = "REJECTED"
-    DELIVERED = "DELIVERED"
-    SETTLED = "SETTLED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from adapters.ports import Direction
-from datamodels import Acknowledgement, FlexOrder, Head, IspSeries, Metering, Prognosis, Settlement
-from interop.effects import Alarm, Effect, Log, Put
+from datamodels import FlexOrder, Head, IspSeries, Metering, Prognosis, Settlement
 from interop.gridoperator.options import Operator, SettledPer
 from interop.gridoperator.represented import digits, represented
 from interop.gridoperator.request import contracts
@@ -16,9 +15,8 @@ from interop.market.book import Book
 from interop.market.drawn import contract_settlement
 from interop.market.ids import head
 from interop.market.settle import metered, rows
-from interop.market.status import DISPOSITION
 
-__all__ = ["settlements", "verdict"]
+__all__ = ["settlements"]
 
 
 def settlements(operator: Operator, book: Book, now: datetime) -> list[Settlement]:
@@ -35,22 +33,6 @@ def settlements(operator: Operator, book: Book, now: datetime) -> list[Settlemen
         if settlement is not None:
             due.append(settlement)
     return due
-
-
-def verdict(book: Book, answer: Acknowledgement) -> list[Effect]:
-    """Record what an aggregator says of each row; what it disputes is shown until a newer settlement replaces it."""
-    record = book.record(answer.refers_to)
-    if record is None or not isinstance(record.message, Settlement) or not answer.accepted or not answer.details:
-        return []
-    if book.document(DISPOSITION, answer.refers_to) is not None:
-        return []
-    effects: list[Effect] = [Put(DISPOSITION, answer.refers_to, dict(answer.details))]
-    disputed = {order: text for order, text in answer.details if not text.startswith("Accepted")}
-    if disputed:
-        data = {"settlement": answer.refers_to, "peer": record.peer, "disputed": disputed}
-        text = "; ".join(f"order {order}: {why}" for order, why in disputed.items())
-        effects += [Log("settlement.disputed", data), Alarm("settlement.disputed", record.peer, text)]
-    return effects
 
 
 def _settlement(

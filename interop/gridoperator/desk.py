@@ -18,7 +18,7 @@ from datamodels import Acknowledgement, FlexOffer, Prognosis
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log
 from interop.gridoperator import decide
-from interop.gridoperator.account import settlements, verdict
+from interop.gridoperator.account import settlements
 from interop.gridoperator.congestion import Assessment
 from interop.gridoperator.net import Net
 from interop.gridoperator.options import GridOperatorOptions, Operator
@@ -76,12 +76,8 @@ class GridOperatorDesk(MarketDesk):
         self, peer: str, adapter: str, interpretation: Interpretation, received: Received, now: datetime
     ) -> list[Effect]:
         effects = super().on_message(peer, adapter, interpretation, received, now)
-        message = interpretation.message
-        if isinstance(message, Acknowledgement):
+        if isinstance(interpretation.message, Acknowledgement):
             self._published_on = None
-            more = verdict(self.book, message)
-            self.book.apply(more)
-            effects += more
         return effects
 
     # --- what is due ----------------------------------------------------------------------------

@@ -21,16 +21,20 @@ from datamodels import (
     OfferRevocation,
     PortfolioView,
     Problem,
+    Settlement,
     Severity,
 )
 from interop.effects import Alarm, Effect, Forward, Log, Put, Send
 from interop.market.book import MESSAGE, Book, Record
 from interop.market.ids import derived_id, reply_head
 
-__all__ = ["VIEW", "Judgement", "conflict", "forward", "kind_of", "react", "say"]
+__all__ = ["DISPOSITION", "VIEW", "Judgement", "conflict", "forward", "kind_of", "react", "say"]
 
 VIEW = "view"
 """Documents of this kind hold what a common reference operator answered, by the id of the question."""
+
+DISPOSITION = "disposition"
+"""Documents of this kind hold what an aggregator said of each row, by order reference, by the id of the settlement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ def react(
     if isinstance(message, OfferRevocation):
         revoked = book.with_revocation(book.key(Direction.IN, peer, message.offer))
         effects += [revoked] if revoked else []
+    if isinstance(message, Settlement):
+        effects.append(Put(DISPOSITION, head.message_id, dict(judgement.details)))
     effects += judgement.effects
     if interpretation.needs_answer:
         effects.append(
@@ -162,10 +168,23 @@ def _answered(book: Book, peer: str, answer: Acknowledgement, errors: list[Probl
     effects: list[Effect] = [noted, Log("message.answered", data)]
     if answer.accepted and answer.view is not None:
         effects.append(Put(VIEW, answer.refers_to, answer.view))
+    if answer.accepted and answer.refers_kind == Settlement.__name__:
+        effects += _disposed(peer, answer)
     if not answer.accepted:
         effects.append(
             Alarm("message.rejected", peer, f"our {answer.refers_kind} was rejected: {'; '.join(answer.reasons)}")
         )
+    return effects
+
+
+def _disposed(peer: str, answer: Acknowledgement) -> list[Effect]:
+    """What an aggregator says of each row of a settlement; what it disputes is told to people."""
+    effects: list[Effect] = [Put(DISPOSITION, answer.refers_to, dict(answer.details))]
+    disputed = {order: text for order, text in answer.details if not text.startswith("Accepted")}
+    if disputed:
+        text = "; ".join(f"order {order}: {why}" for order, why in disputed.items())
+        effects.append(Log("settlement.disputed", {"settlement": answer.refers_to, "peer": peer, "disputed": disputed}))
+        effects.append(Alarm("settlement.disputed", peer, text))
     return effects
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 
 from adapters.ports import Direction
-from datamodels import FlexOffer, OfferRevocation, OfferState, Role
+from datamodels import FlexOffer, OfferRevocation, Role, TradeState
 from interop.market.book import Book, Record
 from interop.market.ids import head
-from interop.market.status import offer_state
+from interop.market.states import state_of
 
 __all__ = ["revocation", "why_not"]
 
 _WHY_NOT = {
-    OfferState.ORDERED: "is ordered, and so binding",
-    OfferState.REVOKED: "is revoked already",
-    OfferState.REJECTED: "was rejected, so there is nothing to take back",
-    OfferState.EXPIRED: "has expired",
+    TradeState.ORDERING: "is ordered, and so binding",
+    TradeState.ORDERED: "is ordered, and so binding",
+    TradeState.PARTLY_ORDERED: "is ordered, and so binding",
+    TradeState.REVOKED: "is revoked already",
+    TradeState.REJECTED: "was rejected, so there is nothing to take back",
+    TradeState.EXPIRED: "has expired",
 }
 
 
@@ -25,8 +27,8 @@ def why_not(book: Book, record: Record, offer: FlexOffer, now: datetime) -> str 
 
     One that is unanswered may be: both messages go out in order. Once its first ISP has begun none may.
     """
-    if why := _WHY_NOT.get(state := offer_state(book, record, offer, now)):
-        return f"{why} ({offer.expires:%Y-%m-%d %H:%M}Z)" if state is OfferState.EXPIRED else why
+    if why := _WHY_NOT.get(state := state_of(book, record, now)):
+        return f"{why} ({offer.expires:%Y-%m-%d %H:%M}Z)" if state is TradeState.EXPIRED else why
     begins = [o.power.calendar.start(o.power.period, min(o.power.isps)) for o in offer.options if o.power.isps]
     if begins and min(begins) <= now:
         return f"holds an ISP that began at {min(begins):%Y-%m-%d %H:%M}Z"

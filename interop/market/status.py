@@ -1,115 +1,209 @@
-"""Where the trade stands: requests, offers, orders and settlements with verdicts and money, JSON-ready."""
+"""Where the trade stands: everything said in it, with its state, verdict and money, JSON-ready."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from adapters.ports import Direction
-from datamodels import FlexOffer, FlexOrder, FlexRequest, OfferState, Settlement
+from datamodels import (
+    AgrPortfolioQuery,
+    AgrPortfolioUpdate,
+    DsoPortfolioQuery,
+    DsoPortfolioUpdate,
+    FlexOffer,
+    FlexOrder,
+    FlexRequest,
+    IspSeries,
+    MarketMessage,
+    Metering,
+    OfferOption,
+    Prognosis,
+    Reservation,
+    Settlement,
+    SettlementRow,
+)
 from interop.market.book import Book, Record
+from interop.market.facts import Facts
+from interop.market.machine import DISPOSITION, kind_of
+from interop.market.states import steps
 
-__all__ = ["DISPOSITION", "offer_state", "status"]
+__all__ = ["price_per_kwh", "status"]
 
-DISPOSITION = "disposition"
-"""Documents of this kind hold an aggregator's verdict per order reference, by the id of the settlement."""
+_MONEY = Decimal("0.0001")
+Row = dict[str, Any]
 
 
-def status(book: Book, now: datetime) -> dict[str, list[dict[str, Any]]]:
+def status(book: Book, now: datetime) -> dict[str, list[Row]]:
     """Rows per kind of message, in the order in which they were recorded. Money is text, to keep its digits."""
-    rows: dict[str, list[dict[str, Any]]] = {"requests": [], "offers": [], "orders": [], "settlements": []}
+    facts = Facts(book, now)
+    rows: dict[str, list[Row]] = {name: [] for name, _ in _ROWS.values()}
     for record in book.records():
-        match record.message:
-            case FlexRequest() as request:
-                rows["requests"].append(_request(record, request, now))
-            case FlexOffer() as offer:
-                rows["offers"].append(_offer(book, record, offer, now))
-            case FlexOrder() as order:
-                rows["orders"].append(_order(book, record, order))
-            case Settlement() as settlement:
-                rows["settlements"].append(_settlement(book, record, settlement))
+        if known := _ROWS.get(type(record.message)):
+            name, tell = known
+            rows[name].append(_common(record, facts) | tell(book, record.message, now))
     return rows
 
 
-def offer_state(book: Book, record: Record, offer: FlexOffer, now: datetime) -> OfferState:
-    """Where an offer stands; what was ordered stays so, whatever else happened."""
-    if book.orders(offer.head.message_id):
-        return OfferState.ORDERED
-    if record.revoked:
-        return OfferState.REVOKED
-    if record.accepted is False:
-        return OfferState.REJECTED
-    if offer.expires <= now:
-        return OfferState.EXPIRED
-    return OfferState.ACCEPTED if record.accepted else OfferState.SENT
+def price_per_kwh(price: Decimal, power: IspSeries) -> Decimal | None:
+    """What a kWh moved costs, to 4 digits; None where nothing is moved."""
+    kwh = sum(abs(p) for _, p in power) * Decimal(str(power.calendar.isp_hours)) / 1000
+    return (price / kwh).quantize(_MONEY) if kwh else None
 
 
-def _common(record: Record) -> dict[str, Any]:
+def _common(record: Record, facts: Facts) -> Row:
+    about, way = record.message.head, steps(facts, record)
     return {
-        "id": record.message.head.message_id,
-        "conversation_id": record.message.head.conversation_id,
+        "id": about.message_id,
+        "kind": kind_of(record.message),
+        "conversation_id": about.conversation_id,
         "direction": str(record.direction),
         "peer": record.peer,
+        "created": about.created.isoformat(),
         "accepted": record.accepted,
+        "state": str(way[-1].after),
+        "events": [str(step.event) for step in way],
     }
 
 
-def _request(record: Record, request: FlexRequest, now: datetime) -> dict[str, Any]:
-    return _common(record) | {
+def _prognosis(book: Book, prognosis: Prognosis, now: datetime) -> Row:
+    return {
+        "congestion_point": prognosis.congestion_point,
+        "period": prognosis.power.period.isoformat(),
+        "revision": prognosis.revision,
+        "energy_kwh": _kwh(prognosis.power),
+    }
+
+
+def _request(book: Book, request: FlexRequest, now: datetime) -> Row:
+    return {
         "congestion_point": request.congestion_point,
         "period": request.period.isoformat(),
         "revision": request.revision,
         "expires": request.expires.isoformat(),
         "expired": request.expires <= now,
         "requested": sorted(request.requested),
+        "contract": request.contract,
     }
 
 
-def _offer(book: Book, record: Record, offer: FlexOffer, now: datetime) -> dict[str, Any]:
-    return _common(record) | {
-        "state": str(offer_state(book, record, offer, now)),
+def _offer(book: Book, offer: FlexOffer, now: datetime) -> Row:
+    return {
         "congestion_point": offer.congestion_point,
+        "period": offer.options[0].power.period.isoformat() if offer.options else None,
         "request": offer.request,
+        "unsolicited": offer.unsolicited,
         "expires": offer.expires.isoformat(),
         "currency": offer.currency,
-        "options": [
-            {"reference": o.reference, "price": str(o.price), "energy_kwh": round(o.power.energy_wh() / 1000, 3)}
-            for o in offer.options
-        ],
+        "options": [_option(option) for option in offer.options],
     }
 
 
-def _order(book: Book, record: Record, order: FlexOrder) -> dict[str, Any]:
-    return _common(record) | {
+def _option(option: OfferOption) -> Row:
+    return {
+        "reference": option.reference,
+        "price": str(option.price),
+        "price_per_kwh": _text(price_per_kwh(option.price, option.power)),
+        "energy_kwh": _kwh(option.power),
+        "min_activation": str(option.min_activation),
+    }
+
+
+def _order(book: Book, order: FlexOrder, now: datetime) -> Row:
+    return {
         "order_reference": order.order_reference,
         "congestion_point": order.congestion_point,
         "period": order.power.period.isoformat(),
         "offer": order.offer,
         "option": order.option,
+        "unsolicited": order.unsolicited,
+        "contract": order.contract,
+        "activation_factor": str(order.activation_factor),
         "price": str(order.price),
+        "price_per_kwh": _text(price_per_kwh(order.price, order.power)),
         "currency": order.currency,
-        "energy_kwh": round(order.power.energy_wh() / 1000, 3),
-        "dispatched": record.direction is Direction.IN and bool(book.document("dispatched", order.order_reference)),
+        "energy_kwh": _kwh(order.power),
     }
 
 
-def _settlement(book: Book, record: Record, settlement: Settlement) -> dict[str, Any]:
-    verdicts = book.document(DISPOSITION, settlement.head.message_id) or {}
-    return _common(record) | {
+def _reservation(book: Book, reservation: Reservation, now: datetime) -> Row:
+    return {
+        "congestion_point": reservation.congestion_point,
+        "period": reservation.power.period.isoformat(),
+        "contract": reservation.contract,
+        "reference": reservation.reference,
+        "energy_kwh": _kwh(reservation.power),
+    }
+
+
+def _metering(book: Book, metering: Metering, now: datetime) -> Row:
+    # Which connection it is stays with the message: this is what people look at.
+    power = metering.power()
+    return {
+        "period": metering.period.isoformat(),
+        "revision": metering.revision,
+        "quality": str(metering.quality),
+        "energy_kwh": _kwh(power) if power else None,
+    }
+
+
+def _settlement(book: Book, settlement: Settlement, now: datetime) -> Row:
+    said: Mapping[str, str] = book.document(DISPOSITION, settlement.head.message_id) or {}
+    return {
         "period_start": settlement.period_start.isoformat(),
         "period_end": settlement.period_end.isoformat(),
         "currency": settlement.currency,
         "net": str(sum(row.net for row in settlement.rows)),
-        "rows": [
-            {
-                "order_reference": row.order_reference,
-                "period": row.period.isoformat(),
-                "price": str(row.price),
-                "penalty": str(row.penalty),
-                "net": str(row.net),
-                "delivered_share": round(row.delivered_share, 4),
-                "disposition": verdicts.get(row.order_reference),
-            }
-            for row in settlement.rows
-        ],
+        "rows": [_settled(row, said.get(row.order_reference)) for row in settlement.rows],
     }
+
+
+def _settled(row: SettlementRow, said: str | None) -> Row:
+    return {
+        "order_reference": row.order_reference,
+        "congestion_point": row.congestion_point,
+        "period": row.period.isoformat(),
+        "price": str(row.price),
+        "penalty": str(row.penalty),
+        "net": str(row.net),
+        "delivered_share": round(row.delivered_share, 4),
+        "disposition": said,
+    }
+
+
+def _reference(
+    book: Book, message: DsoPortfolioUpdate | AgrPortfolioUpdate | DsoPortfolioQuery | AgrPortfolioQuery, now: datetime
+) -> Row:
+    match message:
+        case DsoPortfolioUpdate():
+            return {"period": None, "about": f"{len(message.points)} congestion points"}
+        case AgrPortfolioUpdate():
+            return {"period": None, "about": f"{len(message.connections)} connections"}
+        case DsoPortfolioQuery():
+            return {"period": message.period.isoformat(), "about": message.congestion_point}
+        case AgrPortfolioQuery():
+            return {"period": message.period.isoformat(), "about": "own connections"}
+
+
+_ROWS: Mapping[type[MarketMessage], tuple[str, Callable[[Book, Any, datetime], Row]]] = {
+    Prognosis: ("prognoses", _prognosis),
+    Reservation: ("reservations", _reservation),
+    FlexRequest: ("requests", _request),
+    FlexOffer: ("offers", _offer),
+    FlexOrder: ("orders", _order),
+    Metering: ("meterings", _metering),
+    Settlement: ("settlements", _settlement),
+    DsoPortfolioUpdate: ("reference", _reference),
+    AgrPortfolioUpdate: ("reference", _reference),
+    DsoPortfolioQuery: ("reference", _reference),
+    AgrPortfolioQuery: ("reference", _reference),
+}
+
+
+def _kwh(power: IspSeries) -> float:
+    return round(power.energy_wh() / 1000, 3)
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)

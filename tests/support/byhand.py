@@ -11,7 +11,7 @@ from typing import Any
 
 from support.market import AGR, AGR2, CRO, DSO, FIRST, NOW, P1, Clock, answer, context, heard, said
 
-from datamodels import CongestionPoint, Contract, MarketMessage, Run
+from datamodels import CongestionPoint, Contract, MarketMessage, OfferRevocation, Run
 from interop.desk import DeskContext
 from interop.market.book import Book
 from interop.market.commands import COMMANDS, compose
@@ -49,6 +49,8 @@ class Party:
     def say(self, verb: str, *to: Party, **words: Any) -> Any:
         """Say something and, where somebody is there to hear it, take the answer."""
         message = self.compose(verb, **words)
+        if isinstance(message, OfferRevocation) and (revoked := self.book.with_revocation(message.offer)):
+            self.book.apply([revoked])
         said(self.book, message)
         for other in to:
             heard(self.book, answer(heard(other.book, message, self.clock.at)), self.clock.at)

@@ -64,11 +64,19 @@ async def test_the_trade_with_its_verdicts_and_money(serve: Any, ask: Any, kit: 
     )
     status, trade = await ask(server, "GET", "flex")
     assert status == 200
-    assert {name: len(rows) for name, rows in trade.items()} == dict.fromkeys(trade, 1)
+    told = {name: len(rows) for name, rows in trade.items() if rows}
+    assert told == dict.fromkeys(("requests", "offers", "orders", "settlements"), 1)
     assert trade["requests"][0]["requested"] == [40]
     assert trade["offers"][0]["state"] == "ORDERED"
-    assert trade["offers"][0]["options"] == [{"reference": "1", "price": "2.50", "energy_kwh": -1.0}]
-    assert (trade["orders"][0]["price"], trade["orders"][0]["dispatched"]) == ("2.50", True)
+    assert trade["offers"][0]["options"] == [
+        {"reference": "1", "price": "2.50", "price_per_kwh": "2.5000", "energy_kwh": -1.0, "min_activation": "1.00"}
+    ]
+    bought = trade["orders"][0]
+    assert (bought["price"], bought["state"], bought["events"]) == (
+        "2.50",
+        "DISPATCHED",
+        ["sent", "accepted", "dispatched"],
+    )
     settled = trade["settlements"][0]
     assert (settled["accepted"], settled["net"], settled["rows"][0]["delivered_share"]) == (None, "2.00", 0.75)
 
