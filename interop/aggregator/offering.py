@@ -17,20 +17,21 @@ from datamodels import (
     Head,
     IspSeries,
     OfferOption,
-    OfferState,
     Participant,
     Problem,
     Prognosis,
     RequestIsp,
+    TradeState,
     limits_of,
 )
 from interop.aggregator.agreements import Agreements
 from interop.market.book import Book, Record
-from interop.market.status import offer_state
+from interop.market.facts import Facts
+from interop.market.states import steps
 
 __all__ = ["Terms", "ahead", "compose", "covers", "open_offers", "overlapping", "refusals", "relief", "unanswered"]
 
-_OPEN = (OfferState.SENT, OfferState.ACCEPTED)
+_OPEN = (TradeState.SENT, TradeState.ACCEPTED)
 _NO_LIMIT_W = 10**9
 
 
@@ -68,9 +69,10 @@ def unanswered(agreed: Agreements, now: datetime) -> list[FlexRequest]:
 
 def open_offers(agreed: Agreements, book: Book, now: datetime) -> Iterator[tuple[Record, FlexOffer]]:
     """Offers that may still be ordered."""
+    facts = Facts(book, now)
     for record in agreed.offers:
         offer = record.message
-        if isinstance(offer, FlexOffer) and offer_state(book, record, offer, now) in _OPEN:
+        if isinstance(offer, FlexOffer) and steps(facts, record)[-1].after in _OPEN:
             yield record, offer
 
 

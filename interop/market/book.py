@@ -126,12 +126,15 @@ class Book:
         """Every message with what became of it, in the order they were recorded."""
         return [entry.record for entry in self._entries.values()]
 
+    def records_of(self, cls: type[Any]) -> list[Record]:
+        """Messages of a class with what became of them, in the order they were recorded."""
+        return [entry.record for entry in self._found("kind", cls.__name__)]
+
     def messages(self, cls: type[T], *, direction: Direction | None = None, accepted: bool | None = None) -> list[T]:
         """Messages of a class in the order they were recorded, optionally of one direction and verdict."""
-        records = [entry.record for entry in self._found("kind", cls.__name__)]
         return [
             record.message
-            for record in records
+            for record in self.records_of(cls)
             if isinstance(record.message, cls)
             and direction in (None, record.direction)
             and (accepted is None or record.accepted is accepted)

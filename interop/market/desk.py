@@ -184,7 +184,7 @@ class MarketDesk(ABC):
         """
         now = self.context.clock.now()
         message = compose(verb, self.book, self.context, body, now)
-        if self.book.record(message.head.message_id) is not None:
+        if self.book.find(message.head.message_id, Direction.OUT, message.head.recipient) is not None:
             return message, False
         if isinstance(message, OfferRevocation):
             await self._take_back(message)

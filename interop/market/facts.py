@@ -87,12 +87,8 @@ class Facts:
 
     # --- what the book holds, by what it is about ----------------------------------------------------------------
 
-    @cached_property
-    def _records(self) -> list[Record]:
-        return self._book.records()
-
-    def _of(self, *kinds: type[MarketMessage]) -> Iterator[tuple[Record, Any]]:
-        return ((r, r.message) for r in self._records if isinstance(r.message, kinds))
+    def _of(self, kind: type[MarketMessage]) -> Iterator[tuple[Record, Any]]:
+        return ((record, record.message) for record in self._book.records_of(kind))
 
     def _grouped(self, kind: type[MarketMessage], key: Callable[[Record, Any], Any]) -> dict[Any, list[Record]]:
         found: dict[Any, list[Record]] = {}

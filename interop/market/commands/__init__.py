@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from adapters.ports import Direction
 from datamodels import MarketMessage
 from interop.desk import DeskContext
 from interop.market.book import Book
@@ -53,7 +54,7 @@ def compose(verb: str, book: Book, context: DeskContext, body: Any, now: datetim
         ValueError: it cannot be said as things stand, or was said before and refused.
     """
     message = COMMANDS[verb].compose(book, context, body, now)
-    known = book.record(message.head.message_id)
+    known = book.find(message.head.message_id, Direction.OUT, message.head.recipient)
     if known is None:
         return message
     if known.accepted is False:
