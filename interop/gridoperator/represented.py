@@ -68,4 +68,4 @@ def _is_asked(book: Book, point: str, day: date) -> bool:
 
 
 def _trades(peer: Participant | None) -> bool:
-    return peer is not None and peer.role is Role.AGR and peer.status is ParticipantStatus.ACTIVE
+    return peer is not None and peer.role is Role.AGR and peer.status is not ParticipantStatus.BARRED
