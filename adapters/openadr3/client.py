@@ -46,11 +46,12 @@ class VtnError(Exception):
 
 
 class Client:
-    """One VTN. `seen` is told of every body; problems of single objects in lists go to `problems`."""
+    """One VTN. `seen` is told of every body. What cannot be read in lists is in `problems`, its ids in `unread`."""
 
     def __init__(self, config: VtnConfig, seen: Seen) -> None:
         self.config = config
         self.problems: list[Problem] = []
+        self.unread: set[str] = set()
         self._seen = seen
         self._base = URL(config.url.rstrip("/"))
         self._session: aiohttp.ClientSession | None = None
@@ -90,6 +91,8 @@ class Client:
                 decoded = decode(answer(cls, self.config.version), item)
                 if decoded.value is not None:
                     out.append((decoded.value, dumps(item)))
+                elif isinstance(item, Mapping) and isinstance(item.get("id"), str):
+                    self.unread.add(item["id"])
                 place = f"{path}[{page * _PAGE + n}]"
                 self.problems += [
                     Problem(p.rule, f"{place}.{p.where}", p.message, hint=p.hint) for p in decoded.problems

@@ -152,7 +152,7 @@ class Link:
         await self._forget(now)
 
     async def _view(self) -> View:
-        self._client.problems = []
+        self._client.problems, self._client.unread = [], set()
         programs = [program for program, _ in await self._client.all(Program, "programs")]
         vens = await self._client.all(Ven, "vens", venName=self.config.ven_name)
         ven = next((ven for ven, _ in vens if ven.ven_name == self.config.ven_name), None)
@@ -165,7 +165,7 @@ class Link:
         if self.config.is_new:
             groups = await self._groups()
         events = await self._client.all(Event, "events")
-        return View(ven, programs, resources, groups, events)
+        return View(ven, programs, resources, groups, events, frozenset(self._client.unread))
 
     async def _groups(self) -> list[ResourceGroup]:
         """Groups of the 3.2 draft; a VTN without them has none."""

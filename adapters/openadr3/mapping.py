@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _KW = Decimal("0.01")
+_HORIZON = timedelta(days=366)
 _NAMESPACE = uuid.UUID("0c9b5f0e-9a7e-5a52-8f8c-1c3f0c6b9a77")
 
 Power: TypeAlias = Callable[[datetime, datetime], float | None]
@@ -76,19 +77,24 @@ def ceiling_of_flex(
 def limit_of_gac(
     event: Event, now: datetime, source: str, targets: Sequence[SignalTarget]
 ) -> tuple[GridSignal, tuple[Loss, ...]]:
-    """The limit of a GAC event (good by its edition). Open-ended intervals stay so."""
+    """The limit of a GAC event (good by its edition), for a year ahead. Open-ended intervals stay so."""
     intervals: list[SignalInterval] = []
+    losses: list[Loss] = []
     for row in expand(event, now):
         value = number(row.value)
-        if row.payload_type == LIMIT and value is not None:
+        if row.payload_type != LIMIT or value is None:
+            continue
+        if row.start < now + _HORIZON:
             length = row.end - row.start if row.end else timedelta(0)
             intervals.append(SignalInterval(row.start, length, _watts(value)))
-    losses = tuple(
+        elif not losses:
+            losses.append(Loss("intervals", instant(row.start), "limits are laid out for a year ahead"))
+    losses += [
         Loss("randomizeStart", str(period.randomize_start), "limits begin when they are said to begin")
         for period in (event.interval_period, *(i.interval_period for i in event.intervals or ()))
         if period is not None and period.randomize_start not in (None, "PT0S")
-    )
-    return _limit(event, source, intervals, targets), losses
+    ]
+    return _limit(event, source, intervals, targets), tuple(losses)
 
 
 def _limit(

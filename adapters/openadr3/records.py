@@ -24,13 +24,14 @@ DER = "DER"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a VTN shows now. Each event comes with its own JSON."""
+    """What a VTN shows now. Each event comes with its own JSON; `unread` are ids of objects that cannot be read."""
 
     ven: Ven | None = None
     programs: Sequence[Program] = ()
     resources: Sequence[Resource] = ()
     groups: Sequence[ResourceGroup] = ()
     events: Sequence[tuple[Event, bytes]] = ()
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

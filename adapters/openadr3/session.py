@@ -94,7 +94,7 @@ def judge(
             found = _again(found, before)
         take.append(found)
         taken[event.id] = found.record
-    shown = {event.id for event, _ in view.events}
+    shown = {event.id for event, _ in view.events} | view.unread
     gone = tuple(id for id, record in known.items() if not record.gone and id not in shown)
     return Judged(tuple(take), tuple(refused), gone, tuple(look.problems))
 

@@ -108,6 +108,11 @@ def test_what_is_shown_no_more_is_withdrawn_and_may_come_back() -> None:
     assert (back.signal.revision, back.record.revision, back.record.gone) == (2, 2, False)
 
 
+def test_what_cannot_be_read_any_more_is_not_taken_for_withdrawn() -> None:
+    known = {t.event.id or "": t.record for t in look(der_view("anchor", "flex")).take}
+    assert look(replace(der_view("anchor"), unread=frozenset({FLEX})), known).gone == ()
+
+
 def test_a_programme_that_is_declared_wrongly_is_not_obeyed() -> None:
     judged = look(der_view("anchor", "flex", program={"attributes.2.values.0": False}))
     assert judged.take == ()
@@ -183,6 +188,13 @@ def test_a_safe_mode_without_an_end_stays_in_force() -> None:
     assert take.signal is not None
     assert [(i.start, i.duration) for i in take.signal.intervals] == [(NOW, timedelta(0))]
     assert over(take.record) is None
+
+
+def test_a_limit_that_is_repeated_for_ever_is_laid_out_for_a_year() -> None:
+    (take,) = look(gac_view("event", duration="P9999Y", **{"intervalPeriod.duration": "P1D"})).take
+    assert take.signal is not None
+    assert 360 < len(take.signal.intervals) < 370
+    assert [loss.field for loss in take.losses] == ["intervals"]
 
 
 def test_overlapping_limits_are_refused() -> None:
