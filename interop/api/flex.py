@@ -45,6 +45,7 @@ def routes(server: Server) -> list[web.RouteDef]:
             "peer": about.recipient,
             "conversation_id": about.conversation_id,
             "message": encode(message),
+            "new": is_new,
         }
         return answer(row, status=201 if is_new else 200)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from adapters.ports import Direction
-from datamodels import Contract, FlexOffer, FlexOrder, FlexRequest, IspSeries, limits_of
+from datamodels import FlexOffer, FlexOrder, FlexRequest, IspSeries, limits_of
 from interop.gridoperator.options import Operator
 from interop.gridoperator.position import Position, gate, placed
 from interop.gridoperator.request import asked, contracts
 from interop.market.book import Book
 from interop.market.choice import Choice, Pick
 from interop.market.ids import head
-from interop.market.reserve import held, shrunk, unused
+from interop.market.reserve import direct_price, held, shrunk, unused
 
 __all__ = ["candidates", "direct_orders", "is_due", "may_part", "orders"]
 
@@ -121,7 +121,7 @@ def direct_orders(
                     head=about,
                     congestion_point=position.point,
                     order_reference=f"{position.day:%Y%m%d}-{about.message_id[:8]}-{contract.id}",
-                    price=_price(contract, power),
+                    price=direct_price(contract, power),
                     currency=contract.currency,
                     power=power,
                     unsolicited=True,
@@ -145,8 +145,3 @@ def _takes_direct_orders(operator: Operator, agr: str) -> bool:
 
 def _useful(power: IspSeries) -> IspSeries:
     return power.restricted(k for k, p in power if p)
-
-
-def _price(contract: Contract, power: IspSeries) -> Decimal:
-    kwh = sum(abs(p) for _, p in power) * Decimal(str(power.calendar.isp_hours)) / 1000
-    return (kwh * contract.price_eur_per_kwh).quantize(_MONEY, ROUND_HALF_EVEN)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from datamodels import (
     Contract,
@@ -20,7 +21,9 @@ from datamodels import (
 )
 from interop.market.book import Book
 
-__all__ = ["covers", "held", "need_of", "obligation", "requested", "shrunk", "unused"]
+__all__ = ["covers", "direct_price", "held", "need_of", "obligation", "requested", "shrunk", "unused"]
+
+_MONEY = Decimal("0.0001")
 
 
 def held(book: Book, contract: Contract, calendar: MarketCalendar, point: str, day: date) -> IspSeries | None:
@@ -73,6 +76,12 @@ def unused(reserved: IspSeries, contract: str, orders: Iterable[FlexOrder]) -> I
         taken = sum(abs(p) for series in used if (p := series.at(isp) or 0) * (power or 0) > 0)
         values.append(None if power is None else _towards_zero(power, taken))
     return IspSeries(reserved.calendar, reserved.period, tuple(values))
+
+
+def direct_price(contract: Contract, power: IspSeries) -> Decimal:
+    """What a contract pays for power that is ordered without an offer, to 4 digits half-even."""
+    kwh = sum(abs(p) for _, p in power) * Decimal(str(power.calendar.isp_hours)) / 1000
+    return (kwh * contract.price_eur_per_kwh).quantize(_MONEY, ROUND_HALF_EVEN)
 
 
 def covers(reserved: IspSeries | None, need: Mapping[int, int]) -> bool:

@@ -19,7 +19,15 @@ from interop.settings import Settings
 
 DAY = date(2030, 6, 2)
 POINT = CongestionPoint(P1, DSO, FIRST)
-CONTRACT = Contract("c1", DSO, AGR, ("redispatch",), penalty_eur_per_kwh=Decimal("0.10"), reserved=(Run(41, 8, -5000),))
+CONTRACT = Contract(
+    "c1",
+    DSO,
+    AGR,
+    ("redispatch",),
+    penalty_eur_per_kwh=Decimal("0.10"),
+    reserved=(Run(41, 8, -5000),),
+    price_eur_per_kwh=Decimal("0.60"),
+)
 
 
 def body(verb: str, **words: Any) -> Any:

@@ -42,7 +42,7 @@ from interop.market.commands.checks import (
     valid,
 )
 from interop.market.ids import head
-from interop.market.reserve import held, unused
+from interop.market.reserve import direct_price, held, unused
 
 __all__ = ["OrderBody", "RequestBody", "RequestIspBody", "ReserveBody", "order", "request", "reserve"]
 
@@ -84,7 +84,8 @@ class RequestBody:
 class OrderBody:
     """An order: of an `offer` (its `option`, if it has several, and the `factor` of it), or a direct one.
 
-    A direct order draws on what a `contract` reserves: it needs `period` and `isps` too, and `price`.
+    A direct order draws on what a `contract` reserves: it needs `period` and `isps` too. Its price is the contract's,
+    unless another was agreed.
     """
 
     offer: str = ""
@@ -258,8 +259,8 @@ def _not_begun(power: IspSeries, now: datetime) -> list[Problem]:
 
 
 def _direct(book: Book, context: DeskContext, body: OrderBody, now: datetime) -> FlexOrder:
-    missing = [name for name in ("contract", "period", "isps", "price") if getattr(body, name) in (None, ())]
-    if missing or body.period is None or body.price is None or body.contract is None:
+    missing = [name for name in ("contract", "period", "isps") if getattr(body, name) in (None, ())]
+    if missing or body.period is None or body.contract is None:
         text, hint = f"names no offer, and {', '.join(missing)} is missing", "name an offer, or draw on a contract"
         refuse([Problem("flex.order", "order", text, hint=hint)])
         raise AssertionError("unreachable: something is missing")
@@ -271,12 +272,13 @@ def _direct(book: Book, context: DeskContext, body: OrderBody, now: datetime) ->
     calendar, point = context.terms.calendar, place(context, body.congestion_point, context.domain).address
     power, problems = series(calendar, body.period, body.isps, "order.isps")
     prognosis = _baseline(book, peer.domain, point, body.period)
-    about = head(context.domain, peer.domain, now, "direct order", dumps((contract.id, point, power, body.price)))
+    price = direct_price(contract, power) if body.price is None else body.price
+    about = head(context.domain, peer.domain, now, "direct order", dumps((contract.id, point, power, price)))
     made = FlexOrder(
         head=about,
         congestion_point=point,
         order_reference=f"{body.period:%Y%m%d}-{about.message_id[:8]}-{contract.id}",
-        price=body.price,
+        price=price,
         currency=contract.currency,
         power=power,
         unsolicited=True,
@@ -287,13 +289,13 @@ def _direct(book: Book, context: DeskContext, body: OrderBody, now: datetime) ->
     known = book.record(about.message_id)
     if known is not None and isinstance(known.message, FlexOrder):
         return known.message
-    problems += money(body.price, "order.price")
+    problems += money(price, "order.price")
     if not problems:
         reserved = held(book, contract, calendar, point, body.period)
         placed = [
-            r.message
-            for r in book.records()
-            if isinstance(r.message, FlexOrder) and r.accepted is not False and r.message.power.period == body.period
+            o
+            for r in book.records_of(FlexOrder)
+            if isinstance(o := r.message, FlexOrder) and r.accepted is not False and o.power.period == body.period
         ]
         left = unused(reserved, contract.id, placed) if reserved else IspSeries.empty(calendar, body.period)
         problems = [*valid(made, "order"), *_within(power, left), *_not_begun(power, now)]

@@ -112,7 +112,7 @@ def query(book: Book, context: DeskContext, body: QueryBody, now: datetime) -> A
     subject = (point, body.period) if point else (body.period,)
     earlier = [
         record
-        for record in book.records()
+        for record in book.records_of(kind)
         if record.direction is Direction.OUT
         and isinstance(record.message, kind)
         and (getattr(record.message, "congestion_point", ""), record.message.period) == (point, body.period)

@@ -10,6 +10,7 @@ from datamodels import FlexOrder, IspSeries, Metering, Prognosis, Role, Settleme
 from interop.desk import DeskContext
 from interop.market.book import Book
 from interop.market.commands.checks import as_role, peer_of
+from interop.market.drawn import contract_settlement
 from interop.market.ids import head
 from interop.market.portfolio import aggregators_at, dso_view
 from interop.market.settle import metered, rows
@@ -47,13 +48,19 @@ def settlement(book: Book, context: DeskContext, body: SettleBody, now: datetime
     actual = {spot: _actual(book, agr, *spot) for spot in places}
     prognoses = {p.head.message_id: p for p in book.messages(Prognosis, direction=Direction.IN, accepted=True)}
     settled = rows(orders, prognoses, actual, context.terms)
+    drawn = tuple(
+        used
+        for contract in context.terms.contracts
+        if (contract.dso, contract.agr) == (context.domain, agr)
+        if (used := contract_settlement(book, contract, calendar, frozenset(p for p, _ in places), first, last))
+    )
     for earlier in reversed(book.messages(Settlement, direction=Direction.OUT)):
         if (earlier.head.recipient, earlier.period_start, earlier.period_end) == (agr, first, last):
-            if earlier.rows == settled:
+            if (earlier.rows, earlier.contracts) == (settled, drawn):
                 return earlier
             break
-    about = head(context.domain, agr, now, "settlement", first, last, dumps(settled))
-    return Settlement(about, first, last, calendar.currency, settled)
+    about = head(context.domain, agr, now, "settlement", first, last, dumps((settled, drawn)))
+    return Settlement(about, first, last, calendar.currency, settled, drawn)
 
 
 def _actual(book: Book, agr: str, point: str, day: date) -> IspSeries:

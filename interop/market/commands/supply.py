@@ -107,11 +107,12 @@ class ReadingBody:
 
 @dataclass(frozen=True, slots=True)
 class MeteringBody:
-    """A day that is over, as it was measured at one connection (`ean.…`)."""
+    """A day that is over, as it was measured at one connection (`ean.…`): its profiles, or one power all day, kW."""
 
     connection: str
     period: date
-    profiles: tuple[ReadingBody, ...]
+    profiles: tuple[ReadingBody, ...] = ()
+    flat_kw: Decimal | None = None
     congestion_point: str = ""
 
 
@@ -253,9 +254,10 @@ def metering(book: Book, context: DeskContext, body: MeteringBody, now: datetime
     calendar, point = context.terms.calendar, place(context, body.congestion_point)
     to = peer_of(context, point.dso, Role.DSO).domain
     ean = body.connection.replace("ean.", "E")
-    profiles = tuple(
-        MeterProfile(p.kind, "kW" if p.kind is MeteringKind.POWER else "kWh", p.values) for p in body.profiles
-    )
+    readings = body.profiles
+    if body.flat_kw is not None:
+        readings = (*readings, ReadingBody(MeteringKind.POWER, (body.flat_kw,) * calendar.isps(body.period)))
+    profiles = tuple(MeterProfile(p.kind, "kW" if p.kind is MeteringKind.POWER else "kWh", p.values) for p in readings)
     earlier = sorted(
         (m for m in book.messages(Metering, direction=Direction.OUT) if (m.ean, m.period) == (ean, body.period)),
         key=lambda m: m.revision,
@@ -265,18 +267,16 @@ def metering(book: Book, context: DeskContext, body: MeteringBody, now: datetime
     revision = earlier[-1].revision + 1 if earlier else 1
     subject = ["metering", body.connection, body.period, *([revision] if revision > 1 else [])]
     made = Metering(head(context.domain, to, now, *subject), ean, calendar, body.period, revision, profiles)
-    refuse([*valid(made, "metering"), *_readings(body, ean)])
+    refuse([*valid(made, "metering"), *_readings(body.connection, ean, readings)])
     if now < calendar.day_span(body.period)[1]:
         raise ValueError(f"{body.period} is not over (market time is {now:%Y-%m-%d %H:%M}Z): it cannot be metered yet")
     return made
 
 
-def _readings(body: MeteringBody, ean: str) -> Iterator[Problem]:
+def _readings(connection: str, ean: str, readings: Sequence[ReadingBody]) -> Iterator[Problem]:
     if not (ean.startswith("E") and ean[1:].isdecimal() and len(ean) in (17, 19)):
-        hint = "write it as ean. and 18 digits"
-        yield Problem("flex.ean", "metering.connection", f"{body.connection!r} is no EAN", hint=hint)
-    if not body.profiles:
+        yield Problem("flex.ean", "metering.connection", f"{connection!r} is no EAN", hint="write ean. and 18 digits")
+    if not readings:
         yield Problem("flex.readings", "metering.profiles", "nothing was read", hint="add a profile")
-    twice: Sequence[MeteringKind] = [k for k, n in Counter(p.kind for p in body.profiles).items() if n > 1]
-    for kind in twice:
+    for kind in (k for k, n in Counter(p.kind for p in readings).items() if n > 1):
         yield Problem("flex.readings", "metering.profiles", f"{kind} stands twice")

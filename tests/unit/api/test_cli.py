@@ -90,7 +90,8 @@ async def test_flex_shows_the_trade_and_takes_an_offer_back(serve: Any, run: Run
     server.desk.book.apply(effects)
     await server.hub.do(effects)
     code, text = await run("flex", "status")
-    assert (code, "ACCEPTED  1: -1.0 kWh for 2.50 EUR" in text) == (0, True), text
+    assert [word in text for word in ("ACCEPTED", "-1.0 kWh", "2.50 EUR", "2.5000")] == [True] * 4, text
+    assert code == 0
     code, answer = await run("flex", "revoke", offer.head.message_id, "--json")
     assert (code, answer["peer"]) == (0, kit.dso)
     code, text = await run("flex", "revoke", offer.head.message_id)
@@ -106,3 +107,68 @@ async def test_without_a_server_or_a_configuration(serve: Any, run: Run) -> None
         assert (code, "gridparley serve" in problem["hint"]) == (4, True)
     server.config.server.data_dir.parent.joinpath("gridparley.toml").write_text("nonsense = 1")
     assert (await run("event", "list"))[0] == 3
+
+
+async def test_trading_by_hand_from_the_command_line(serve: Any, run: Run, kit: Any, tmp_path: Path) -> None:
+    await serve()
+    code, text = await run("flex", "prognosis", "--day", "2026-05-21", "--stretch", "1-40=20kW")
+    assert (code, "ISPs 41, 42" in text and "are missing" in text) == (1, True), text
+    whole = ["--day", "2026-05-21", "--stretch", "1-40=20kW", "--stretch", "41-96=-1.5kW"]
+    code, row = await run("flex", "prognosis", *whole, "--json")
+    assert (code, row["kind"], row["message"]["power"]["runs"]) == (0, "Prognosis", [[1, 40, 20000], [41, 56, -1500]])
+    code, text = await run("flex", "prognosis", *whole)
+    assert (code, "was said before, to dso.example.org" in text) == (0, True)
+    soon = "2026-05-20T10:03:00+00:00"  # on a clock that hardly moves, later than any wall clock can tell
+    one = ["--day", "2026-05-21", "--expires", soon, "--isps", "60-61,70", "--reduce", "5kW", "--price", "1.20"]
+    code, row = await run("flex", "offer", *one, "--min-activation", "0.5", "--json")
+    assert code == 0, row
+    (option,) = row["message"]["options"]
+    assert (code, row["message"]["unsolicited"], option["min_activation"]) == (0, True, "0.5")
+    assert option["power"]["runs"] == [[60, 2, -5000], [70, 1, -5000]]
+    words = {
+        "period": "2026-05-21",
+        "expires": soon,
+        "options": [{"price": "1", "isps": [{"start": 80, "power_w": 1000}]}] * 2,
+    }
+    (tmp_path / "offer.json").write_text(json.dumps(words))
+    code, text = await run("flex", "offer", "--file", str(tmp_path / "offer.json"))
+    assert (code, "is in the outbox for dso.example.org" in text) == (0, True), text
+    code, text = await run("flex", "status", "--all")
+    assert [text.count(word) for word in ("prognoses", "offers", "FlexRequest")] == [1, 1, 0], text
+    code, rows = await run("flex", "status", "--json")
+    assert [len(row["options"]) for row in rows["offers"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["request", "--day", "2026-05-21", "--isps", "45-52", "--reduce", "20kW"], 1, "only a DSO asks"),
+        (["request", "--isps", "52-45", "--reduce", "20kW"], 2, "end before they begin"),
+        (["request", "--isps", "x"], 2, "write them as 45-52"),
+        (["request", "--reduce", "much"], 2, "write it as 20kW"),
+        (["request", "--reduce", "0.5W"], 2, "not a whole number of W"),
+        (["request", "--isps", "1", "--reduce", "1", "--increase", "1"], 2, "not both"),
+        (["request", "--isps", "1"], 2, "--isps goes with"),
+        (["request", "--day", "tomorrow"], 2, "write it as 2026-01-31"),
+        (["offer", "--isps", "1", "--reduce", "1kW"], 2, "and --price"),
+        (["order", "--contract", "c1"], 1, "only a DSO orders"),
+        (["prognosis", "--stretch", "1-96"], 2, "has no power"),
+        (["metering", "--connection", "ean.1", "--day", "2026-05-19", "--power", "1"], 1, "is no EAN"),
+        (["settle", "--first", "2026-05-19"], 1, "only a DSO settles"),
+        (["reserve", "--contract", "c1", "--day", "2026-05-21", "--stretch", "1=0"], 1, "only a DSO updates"),
+        (["query", "--day", "2026-05-21"], 1, "which CRO? Name the peer"),
+        (["revoke", "x"], 1, "we made no offer x"),
+    ],
+)
+async def test_words_that_cannot_be_said(serve: Any, run: Run, words: list[str], code: int, text: str) -> None:
+    await serve()
+    got, said = await run("flex", *words)
+    assert (got, text in " ".join(said.split())) == (code, True), said
+
+
+async def test_a_file_must_hold_an_object(serve: Any, run: Run, tmp_path: Path) -> None:
+    await serve()
+    for content, word in (("[]", "holds no JSON object"), ("{", "is no JSON")):
+        (tmp_path / "body.json").write_text(content)
+        code, text = await run("flex", "publish", "--file", str(tmp_path / "body.json"))
+        assert (code, word in text) == (2, True), text

@@ -158,7 +158,7 @@ async def test_commands_make_messages_once_and_their_problems_are_told(serve: An
         assert (status, word in problem["detail"]) == (expected, True), problem
     assert server.desk.book.records() == []
     first, second = [await ask(server, "POST", "flex/prognosis", json=words) for _ in range(2)]
-    assert (first[0], second[0], second[1]) == (201, 200, first[1])
+    assert (first[0], second[0], second[1]) == (201, 200, first[1] | {"new": False})
     assert (first[1]["kind"], first[1]["peer"], first[1]["message"]["revision"]) == ("Prognosis", kit.dso, 1)
     again = await serve()
     assert [r.message.head.message_id for r in again.desk.book.records()] == [first[1]["id"]]

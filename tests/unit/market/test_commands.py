@@ -271,6 +271,10 @@ def test_a_direct_order_draws_on_what_the_contract_reserves() -> None:
         market.dso.compose("order", **(words | {"price": "2"}))
     with pytest.raises(Unfit, match="0 W is left"):
         market.dso.compose("order", **(words | {"isps": flat(-1, 60, 1)}))
+    usual = market.dso.compose(
+        "order", **{k: v for k, v in words.items() if k != "price"} | {"isps": flat(-1000, 41, 2)}
+    )
+    assert usual.price == Decimal("0.3000")
     with pytest.raises(Unfit, match="names no offer, and contract, isps is missing"):
         market.dso.compose("order", period=DAY.isoformat(), price="1")
 
