@@ -31,6 +31,8 @@ from interop.cli import main as command_line
 from interop.commonreference.desk import CommonReferenceOptions
 from interop.gridoperator.history import History
 from interop.gridoperator.options import GridOperatorOptions, PointOptions
+from interop.market.facts import MEANING
+from interop.market.states import CYCLES, LifeCycle
 
 __all__ = ["PAGES", "pages", "write"]
 
@@ -274,12 +276,35 @@ def _part(sheet: maturity.Sheet) -> str:
     return ".".join(sheet.path.parent.relative_to(ROOT).parts)
 
 
+# --- market -------------------------------------------------------------------------------------------------------
+
+_BY_HAND = "do not edit from here on. -->\n"
+
+
+def market() -> str:
+    """The page on the market: written by hand, but for the life cycles at its end."""
+    written, mark, _ = (ROOT / "docs" / "market.md").read_text(encoding="utf-8").partition(_BY_HAND)
+    meanings = [f"| {event} | {meaning} |" for event, meaning in MEANING.items()]
+    return "\n".join([written + mark, *map(_diagram, CYCLES), "| event | means that |\n|---|---|", *meanings])
+
+
+def _diagram(cycle: LifeCycle) -> str:
+    """A life cycle as a Mermaid state diagram."""
+    kinds = ", ".join(f"`{kind.__name__}`" for kind in cycle.kinds)
+    ends = sorted(cycle.states - {t.before for t in cycle.transitions})
+    lines = [f"### {cycle.name}\n", *([kinds + "\n"] if len(cycle.kinds) > 1 else []), "```mermaid", "stateDiagram-v2"]
+    lines.append("    [*] --> SENT: sent")
+    lines += [f"    {t.before} --> {t.after}: {t.event}" for t in cycle.transitions]
+    return "\n".join([*lines, *(f"    {state} --> [*]" for state in ends), "```\n"])
+
+
 # --- all ----------------------------------------------------------------------------------------------------------
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "cli.md": commands,
     "maturity.md": maturities,
+    "market.md": market,
 }
 
 
