@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check bench docs lock clean
+.PHONY: help install demo test stateful-campaign check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     set up, then run the main job on a real grid's data (about two minutes)"
 	@echo "make test     set up, then run the whole test suite"
+	@echo "make stateful-campaign   play the market at random for minutes (EXAMPLES=1000)"
 	@echo "make check    ruff, mypy --strict, import contracts"
 	@echo "make bench    measure ours and its peers in one run"
 	@echo "make docs     regenerate what is derived from code"
@@ -31,6 +32,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+EXAMPLES ?= 1000
+stateful-campaign: install
+	GRIDPARLEY_STATEFUL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 0 tests/stateful/market
 
 check: install
 	$(BIN)/ruff check .

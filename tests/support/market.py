@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any, cast
 
@@ -33,6 +33,9 @@ NOW = datetime(2030, 6, 1, 8, tzinfo=UTC)
 TODAY = date(2030, 6, 1)
 FIRST = date(2030, 1, 1)
 P1, P2 = "ea1.2030-01.org.example:cp-1", "ea1.2030-01.org.example:cp-2"
+
+
+TERMS = MarketTerms(MarketCalendar(), (CongestionPoint(P1, DSO, FIRST), CongestionPoint(P2, DSO, FIRST)))
 
 
 class Clock:
@@ -75,23 +78,21 @@ def context(
     domain: str,
     peers: Iterable[str] = (),
     *,
-    points: tuple[CongestionPoint, ...] = (CongestionPoint(P1, DSO, FIRST), CongestionPoint(P2, DSO, FIRST)),
-    adapters: Mapping[str, Any] | None = None,
+    terms: MarketTerms | None = None,
     clock: Clock | None = None,
-    do: Any = None,
 ) -> DeskContext:
     """What a desk of that party knows: its peers are participants, and nothing else is there."""
     return DeskContext(
         domain,
         ROLES[domain],
-        MarketTerms(MarketCalendar(), points),
+        terms or TERMS,
         {peer: Participant(peer, ROLES[peer]) for peer in peers},
         {},
         clock or Clock(),
         Feed(),
         cast(StorePort, None),
-        adapters or {},
-        do or _nothing,
+        {},
+        _nothing,
     )
 
 
