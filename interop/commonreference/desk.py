@@ -12,7 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from adapters.ports import Interpretation, Received
+from adapters.ports import Direction, Interpretation, Received
 from datamodels import (
     AgrPortfolioQuery,
     AgrPortfolioUpdate,
@@ -121,7 +121,8 @@ class CommonReferenceDesk(MarketDesk):
     def _update(self, peer: str, update: Update, now: datetime) -> Judgement:
         today = self._day(now)
         problems = tuple(self.register.check(peer, update, today))
-        return Judgement(problems, effects=(Put(REGISTERED, update.head.message_id, today.isoformat()),))
+        key = self.book.key(Direction.IN, peer, update.head.message_id)
+        return Judgement(problems, effects=(Put(REGISTERED, key, today.isoformat()),))
 
     def _dso_query(self, peer: str, query: DsoPortfolioQuery) -> Judgement:
         # The same words for a foreign congestion point as for none: nobody learns here where others have some.

@@ -40,7 +40,7 @@ from interop.market.book import Book
 __all__ = ["REGISTERED", "Register", "Update", "view"]
 
 REGISTERED = "registered"
-"""Documents of this kind hold, by the id of an accepted update, the market day on which it came (ISO)."""
+"""Documents of this kind hold, by the book's key of an accepted update, the market day on which it came (ISO)."""
 
 Update: TypeAlias = DsoPortfolioUpdate | AgrPortfolioUpdate
 
@@ -70,8 +70,8 @@ class Register:
     def of(cls, book: Book) -> Register:
         """The register that the accepted updates of a book make."""
         register = cls()
-        for message_id, day in book.documents(REGISTERED).items():
-            record = book.record(message_id)
+        for key, day in book.documents(REGISTERED).items():
+            record = book.record(key)
             if record is not None and isinstance(record.message, DsoPortfolioUpdate | AgrPortfolioUpdate):
                 register.apply(record.peer, record.message, date.fromisoformat(day))
         return register
@@ -79,7 +79,11 @@ class Register:
     # --- updates ----------------------------------------------------------------------------
 
     def check(self, sender: str, update: Update, today: date) -> Iterator[Problem]:
-        """Why an update of an authorised sender is refused; nothing where it may be applied."""
+        """Why an update of an authorised sender is refused; nothing where it may be applied.
+
+        What can be seen without the register is the adapter's to refuse: a TimeStamp that does not follow (R43), a
+        connection that leaves its point's period (R13).
+        """
         newest = self._newest.get((sender, type(update)))
         if newest is not None and update.head.created <= newest:
             why = (

@@ -23,25 +23,29 @@ from datamodels import (
     CongestionPoint,
     Contract,
     FlexOrder,
+    Head,
     MarketCalendar,
     MarketMessage,
     MarketTerms,
     Metering,
     Participant,
-    Problem,
     Prognosis,
     Run,
     Settlement,
     dumps,
     loads,
 )
+from interop.aggregator.agreements import Agreements
+from interop.aggregator.offering import refusals
+from interop.aggregator.settling import verdict
 from interop.commonreference.desk import CommonReferenceDesk, CommonReferenceOptions, Member, Mode
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Put, Remove, Send
 from interop.market.book import Book
 from interop.market.desk import MarketDesk
 from interop.market.machine import Judgement, say
-from interop.market.settle import dispositions, metered, settle
+from interop.market.reserve import held, unused
+from interop.market.settle import metered, rows
 
 CALENDAR = MarketCalendar(isp=timedelta(hours=1))
 DAYS = (date(2030, 3, 31), date(2030, 4, 1))
@@ -68,12 +72,13 @@ class Trader(MarketDesk):
     def judge(self, peer: str, interpretation: Interpretation, now: datetime) -> Judgement:
         match interpretation.message:
             case Settlement() as settlement:
-                own = settlement_of(self.book, peer, self.context.domain, settlement)
-                return Judgement(details=dispositions(settlement, own))
-            case FlexOrder(unsolicited=True, contract=None):
-                return Judgement(
-                    (Problem("direct", "ContractID", "no contract is named", "Unknown reference ContractID"),)
-                )
+                return Judgement(details=verdict(settlement, self.book, TERMS))
+            case FlexOrder(unsolicited=True) as order:
+                contract = TERMS.contract(order.contract or "")
+                day = order.power.period
+                reserved = contract and held(self.book, contract, CALENDAR, P1, day)
+                left = reserved and unused(reserved, contract.id, Agreements.of(self.book, P1, day).orders)
+                return Judgement(refusals(order, contract, left or None))
         return Judgement()
 
 
@@ -244,20 +249,15 @@ def _participants(about: DeskContext) -> dict[str, Participant]:
     return dict(about.participants)
 
 
-def settlement_of(book: Book, dso: str, agr: str, settlement: Settlement) -> Settlement:
-    """The settlement of the same day as a book's own records make it."""
-    day = settlement.period_start
-    orders = [
-        o
-        for o in book.orders_between(P1, day.isoformat(), day.isoformat())
-        if {o.head.sender, o.head.recipient} == {dso, agr}
-    ]
+def settlement_of(book: Book, dso: str, agr: str, about: Head, day: date) -> Settlement:
+    """The settlement of a day between two parties as one's own book makes it; no rows where nothing was metered."""
+    traded = book.orders_between(P1, day.isoformat(), day.isoformat())
+    orders = [order for order in traded if {order.head.sender, order.head.recipient} == {dso, agr}]
     prognoses = {p.head.message_id: p for p in book.messages(Prognosis) if agr in (p.head.sender, p.head.recipient)}
     newest: dict[str, Metering] = {}
     for metering in book.messages(Metering):
         if metering.period == day and metering.head.sender == agr:
             newest[metering.ean] = metering
     actual = metered(newest.values())
-    assert actual is not None
-    ordered = sorted(orders, key=lambda order: (order.head.created, order.head.message_id))
-    return settle(settlement.head, day, ordered, prognoses, actual, TERMS)
+    settled = rows(orders, prognoses, {(P1, day): actual}, TERMS) if actual else ()
+    return Settlement(about, day, day, "EUR", settled)

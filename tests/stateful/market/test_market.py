@@ -37,7 +37,6 @@ from datamodels import (
     MeterProfile,
     OfferOption,
     OfferRevocation,
-    OfferState,
     Prognosis,
     RequestIsp,
     Reservation,
@@ -49,8 +48,8 @@ from interop.commonreference.register import Register
 from interop.market import portfolio
 from interop.market.book import Record
 from interop.market.ids import head
+from interop.market.machine import DISPOSITION
 from interop.market.revoke import revocation
-from interop.market.status import offer_state
 
 CAMPAIGN = int(os.environ.get("GRIDPARLEY_STATEFUL_EXAMPLES", "0"))
 _AGR, _DAY = st.sampled_from(AGGREGATORS), st.sampled_from(DAYS)
@@ -258,11 +257,7 @@ class Market(RuleBasedStateMachine):
     @rule(agr=_AGR, day=_DAY)
     def settle(self, agr: str, day: date) -> None:
         """A settlement whenever the grid operator could: also while answers are still under way."""
-        book = self.bazaar.book(DSO)
-        if not any(m.period == day and m.head.sender == agr for m in book.messages(Metering, direction=Direction.IN)):
-            return
-        empty = Settlement(self._head(DSO, agr), day, day, "EUR", ())
-        drawn_up = settlement_of(book, DSO, agr, empty)
+        drawn_up = settlement_of(self.bazaar.book(DSO), DSO, agr, self._head(DSO, agr), day)
         if drawn_up.rows:
             self._say(drawn_up)
 
@@ -392,12 +387,9 @@ class Market(RuleBasedStateMachine):
             theirs = self.bazaar.book(DSO).record(offer.head.message_id)
             if theirs is not None:
                 assert theirs.revoked == record.revoked
-                states = [
-                    offer_state(self.bazaar.book(side), kept, offer, self.bazaar.now)
-                    for side, kept in ((agr, record), (DSO, theirs))
-                ]
-                assert states[0] is states[1]
-                assert not (record.revoked and states[0] is OfferState.ORDERED)
+                sold, bought = (self.bazaar.book(side).orders(offer.head.message_id) for side in (agr, DSO))
+                assert bool(sold) == bool(bought)
+                assert not (record.revoked and sold)
 
     def _views_are_private(self) -> None:
         register = Register.of(self.bazaar.book(CRO))
@@ -440,7 +432,8 @@ class Market(RuleBasedStateMachine):
         settled = {s.period_start: s for s in own.messages(Settlement, direction=Direction.IN, accepted=True)}
         for day in {order.power.period for order in self._accepted(agr, DSO, Direction.IN)}:
             theirs = settled[day]
-            ours = settlement_of(own, DSO, agr, theirs)
+            assert set(own.document(DISPOSITION, theirs.head.message_id).values()) == {"Accepted"}
+            ours = settlement_of(own, DSO, agr, theirs.head, day)
             assert sum(row.net for row in theirs.rows) == sum(row.net for row in ours.rows)
             assert sum(row.price for row in theirs.rows) <= sum(
                 order.price for order in self._accepted(agr, DSO, Direction.IN) if order.power.period == day

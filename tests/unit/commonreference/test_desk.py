@@ -138,7 +138,7 @@ def test_a_restart_changes_nothing(operator: Operator) -> None:
     operator.restart()
     assert [operator.behind(day) for day in (FIRST, TODAY, JUNE10)] == before
     assert before == [{ean(1): AGR, ean(2): None}] * 2 + [{ean(1): AGR2, ean(2): None}]
-    assert "Subordinate" in str(reasons(operator.publish(point(P1, stay(3)), at=NOW - timedelta(days=1))))
+    assert reasons(operator.publish(point(P2, stay(1)))) == (f"Connection conflict: [{ean(1)}] at [{P1}]",)
 
 
 # --- who may ------------------------------------------------------------------------------------------------------
@@ -171,16 +171,6 @@ def test_a_dso_may_not_touch_anothers_congestion_point(operator: Operator) -> No
     assert reasons(refused) == (f"Unauthorized: [{P1}] is another DSO's congestion point",)
     assert operator.behind() == {ean(1): None}
     assert operator.publish(point(P2, stay(3)), dso=DSO2).accepted
-
-
-def test_older_updates_are_subordinate_by_sender_and_kind(operator: Operator) -> None:
-    operator.publish(point(P1, stay(1)), at=NOW)
-    for at in (NOW, NOW - timedelta(seconds=1)):
-        (reason,) = reasons(operator.publish(point(P1, stay(2)), at=at))
-        assert reason.startswith("Subordinate sequence number")
-    assert operator.publish(point(P2, stay(2)), dso=DSO2, at=NOW - timedelta(hours=1)).accepted
-    assert operator.represent(stay(1), at=NOW - timedelta(hours=1)).accepted
-    assert operator.publish(point(P1, stay(4)), at=NOW + timedelta(microseconds=1)).accepted
 
 
 # --- conflicts ----------------------------------------------------------------------------------------------------
