@@ -35,9 +35,6 @@ FIRST = date(2030, 1, 1)
 P1, P2 = "ea1.2030-01.org.example:cp-1", "ea1.2030-01.org.example:cp-2"
 
 
-TERMS = MarketTerms(MarketCalendar(), (CongestionPoint(P1, DSO, FIRST), CongestionPoint(P2, DSO, FIRST)))
-
-
 class Clock:
     """A clock that stands still until it is set."""
 
@@ -78,6 +75,7 @@ def context(
     domain: str,
     peers: Iterable[str] = (),
     *,
+    points: tuple[CongestionPoint, ...] = (CongestionPoint(P1, DSO, FIRST), CongestionPoint(P2, DSO, FIRST)),
     terms: MarketTerms | None = None,
     clock: Clock | None = None,
 ) -> DeskContext:
@@ -85,7 +83,7 @@ def context(
     return DeskContext(
         domain,
         ROLES[domain],
-        terms or TERMS,
+        terms or MarketTerms(MarketCalendar(), points),
         {peer: Participant(peer, ROLES[peer]) for peer in peers},
         {},
         clock or Clock(),
