@@ -41,8 +41,9 @@ from datamodels import (
     RequestIsp,
     Reservation,
     Run,
+    Settlement,
 )
-from interop.market.settle import settle
+from interop.market.settle import rows
 
 CALENDAR = MarketCalendar()
 ZONE = CALENDAR.tz
@@ -125,7 +126,8 @@ class Trade:
         power = MeterProfile(MeteringKind.POWER, "kW", tuple(Decimal(w) / 1000 for _, w in actual))
         yield Metering(about(AGR, DSO, AFTER), f"E{ean(1)[4:]}", CALENDAR, self.day, 1, (power,))
         prognoses = {self.prognosis.head.message_id: self.prognosis}
-        yield settle(about(DSO, AGR, AFTER), self.day, [self.order], prognoses, actual, MarketTerms(CALENDAR))
+        settled = rows([self.order], prognoses, {(P1, self.day): actual}, MarketTerms(CALENDAR))
+        yield Settlement(about(DSO, AGR, AFTER), self.day, self.day, "EUR", settled)
 
 
 async def exchange(market: Any, message: MarketMessage, version: str) -> dict[str, Any]:
