@@ -92,10 +92,13 @@ def due_dso(
     """The update that makes a DSO's published congestion points those given; None where, from today on, they are so.
 
     A point is named with all its connections as soon as anything about it differs. A connection that was moved to
-    another point arrives there the day after it left. What was refused is said again on the next day. This looks at
-    every connection: ask at start and then when something may have changed (a new day, an answer), not all the time.
+    another point arrives there the day after it left. What was refused, or never answered, is said again on the next
+    day.
     """
-    today, said = _today(context, now), _said(book, DsoPortfolioUpdate)
+    today = _today(context, now)
+    said = _said(book, DsoPortfolioUpdate, today, context)
+    if len(said) == 1 and said[0].points == tuple(points):
+        return None
     known = {p.address: p for update in said for p in update.points}
     stays = {(p.address, c.address): c for update in said for p in update.points for c in p.connections}
     wanted = {(p.address, c.address): c for p in points for c in p.connections}
@@ -129,10 +132,13 @@ def due_agr(
     """The update that makes the connections which an aggregator represents those given; None where they are so.
 
     It names what differs from today on, and nothing else: naming a connection again would claim it back from an
-    aggregator to which its prosumer has gone since. What was refused is said again on the next day.
+    aggregator to which its prosumer has gone since. What was refused, or never answered, is said again the next day.
     """
     today = _today(context, now)
-    said = {c.address: c for update in _said(book, AgrPortfolioUpdate) for c in update.connections}
+    updates = _said(book, AgrPortfolioUpdate, today, context)
+    if len(updates) == 1 and updates[0].connections == tuple(connections):
+        return None
+    said = {c.address: c for update in updates for c in update.connections}
     wanted = {c.address: c for c in connections}
     changed = [c for a, c in wanted.items() if _ahead(c, today) != _ahead(said.get(a), today)]
     ended = [(c, _ended(c, today)) for a, c in said.items() if a not in wanted]
@@ -140,12 +146,14 @@ def due_agr(
     return _update(book, context, AgrPortfolioUpdate, (*changed, *gone), now)
 
 
-def _said(book: Book, kind: type[U]) -> list[U]:
-    """Our updates that were not refused, oldest first."""
+def _said(book: Book, kind: type[U], today: date, context: DeskContext) -> list[U]:
+    """Our updates that count as published, oldest first: accepted, or on their way since today."""
     updates = [
         record.message
-        for record in book.records()
-        if isinstance(record.message, kind) and record.direction is Direction.OUT and record.accepted is not False
+        for record in book.records_of(kind)
+        if isinstance(record.message, kind)
+        and record.direction is Direction.OUT
+        and (record.accepted or (record.accepted is None and _today(context, record.message.head.created) == today))
     ]
     return sorted(updates, key=_said_at)
 
@@ -224,23 +232,21 @@ def _question(
     now: datetime,
     news: datetime | None = None,
 ) -> Head | None:
-    operator = reference_operator(context.participants)
+    operator, today = reference_operator(context.participants), _today(context, now)
     if operator is None or any(
-        record.accepted is None and record.direction is Direction.OUT and isinstance(record.message, update)
-        for record in book.records()
+        record.accepted is None
+        and record.direction is Direction.OUT
+        and _today(context, record.message.head.created) == today
+        for record in book.records_of(update)
     ):
         return None
     if earlier:
         newest = max(earlier, key=_said_at)
-        record = book.record(newest.head.message_id)
-        if record is None or record.accepted is None:
-            return None
-        asked_at = newest.head.created
-        if not (
-            _today(context, asked_at) < _today(context, now)
-            or (news is not None and asked_at < news)
-            or (now - asked_at >= _ASK_AGAIN and not _shows(_view(book, newest)))
-        ):
+        asked_at, record = newest.head.created, book.record(newest.head.message_id)
+        answered = record is not None and record.accepted is not None
+        unexplained = news is not None and asked_at < news
+        unseen = now - asked_at >= _ASK_AGAIN and not _shows(_view(book, newest))
+        if _today(context, asked_at) == today and not (answered and (unexplained or unseen)):
             return None
     return head(context.domain, operator.domain, now, "portfolio query", *subject, len(earlier))
 

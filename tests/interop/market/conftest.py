@@ -81,7 +81,29 @@ class Party:
 @dataclass
 class Market:
     parties: dict[str, Party]
-    clock: Path
+    folder: Path
+    fleet: Fleet
+    session: aiohttp.ClientSession
+
+    @property
+    def clock(self) -> Path:
+        return self.folder / "clock.json"
+
+    async def serve(self, *domains: str) -> None:
+        """Start servers, and wait until they are ready."""
+        here = [str(self.folder / "plugin"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        for domain in domains:
+            (self.folder / "logs" / f"{domain}.log").unlink(missing_ok=True)
+            configuration = str(self.folder / f"{domain}.toml")
+            path = {"PYTHONPATH": os.pathsep.join(here)}
+            await self.fleet.start(domain, "interop", "serve", "--json", configuration, env=path)
+        for domain in domains:
+            party = self.parties[domain]
+            party.http, party.session = await _ready(self.fleet, domain), self.session
+
+    async def kill(self, domain: str) -> None:
+        """End a server as a power cut would."""
+        await self.fleet.kill(domain)
 
     def set_clock(self, at: datetime) -> None:
         Anchor(time.time(), at, 1.0).write(self.clock)
@@ -90,23 +112,18 @@ class Market:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def market(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Market]:
     folder = tmp_path_factory.mktemp("market")
-    path = os.pathsep.join([str(_plugin(folder)), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    market = Market({d: Party(d, folder / d / "gridparley.db") for d in PARTIES}, folder / "clock.json")
-    market.set_clock(datetime(2030, 6, 11, 8, 0, tzinfo=CALENDAR.zone))
-    _configure(folder, market.clock)
-    fleet = Fleet(folder / "logs")
     async with aiohttp.ClientSession() as session:
+        parties = {d: Party(d, folder / d / "gridparley.db") for d in PARTIES}
+        market = Market(parties, folder, Fleet(folder / "logs"), session)
+        market.set_clock(datetime(2030, 6, 11, 8, 0, tzinfo=CALENDAR.zone))
+        _plugin(folder)
+        _configure(folder, market.clock)
         try:
-            for domain in PARTIES:
-                await fleet.start(
-                    domain, "interop", "serve", "--json", str(folder / f"{domain}.toml"), env={"PYTHONPATH": path}
-                )
-            for domain, party in market.parties.items():
-                party.http, party.session = await _ready(fleet, domain), session
+            await market.serve(*PARTIES)
             yield market
-            fleet.check()
+            market.fleet.check()
         finally:
-            await fleet.stop()
+            await market.fleet.stop()
 
 
 async def _ready(fleet: Fleet, name: str) -> str:
@@ -121,13 +138,12 @@ async def _ready(fleet: Fleet, name: str) -> str:
     raise AssertionError(f"{name} did not become ready")
 
 
-def _plugin(folder: Path) -> Path:
+def _plugin(folder: Path) -> None:
     """A distribution that offers the quiet desk, as an installed one would."""
     info = folder / "plugin" / "quiet_desk-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quiet-desk\nVersion: 1\n", encoding="ascii")
     (info / "entry_points.txt").write_text("[gridparley.desks]\nquiet = quiet:build\n", encoding="ascii")
-    return folder / "plugin"
 
 
 def _configure(folder: Path, clock: Path) -> None:

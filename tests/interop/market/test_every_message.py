@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.market import AGR, AGR2, CRO, DSO, P1, ean, point, stay
+from support.market import AGR, AGR2, CRO, DSO, P1, P2, ean, point, stay
 
 from adapters.uftp.codec import Element, encode
 from adapters.uftp.schema import CANONICAL, MESSAGES
@@ -206,3 +206,22 @@ async def test_a_test_message_is_answered(market: Any) -> None:
         here = "SELECT kind FROM inbox WHERE conversation_id = ? AND state = 'DONE'"
         assert await market.parties[recipient].until(here, head.conversation_id) == ("TestMessage",)
         assert await market.parties[sender].until(here, head.conversation_id) == ("TestMessageResponse",)
+
+
+async def test_the_register_outlives_a_kill(market: Any) -> None:
+    """kill -9 as soon as an update is acknowledged: the answer comes, once, and what was said is still registered."""
+    day = VERSIONS["3.1.0"]
+    at = BEFORE + timedelta(minutes=1)
+    market.set_clock(BEFORE)
+    dso, cro = market.parties[DSO], market.parties[CRO]
+    update = DsoPortfolioUpdate(about(DSO, CRO, at), ZONE, (point(P2, stay(8), stay(9)),))
+    await dso.send(update, "3.1.0")
+    await cro.until("SELECT seq FROM inbox WHERE message_id = ?", update.head.message_id)
+    await market.kill(CRO)
+    await market.serve(CRO)
+    answer = "SELECT accepted FROM inbox WHERE state = 'DONE' AND json_extract(message, '$.refers_to') = ?"
+    await dso.until(answer, update.head.message_id)
+    asked = DsoPortfolioQuery(about(DSO, CRO, at), ZONE, day, P2)
+    view = (await exchange(market, asked, "3.1.0"))["view"]
+    assert [c["address"] for c in view["connections"]] == [ean(8), ean(9)]
+    assert len(dso.rows(answer, update.head.message_id)) == 1

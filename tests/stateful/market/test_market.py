@@ -444,7 +444,7 @@ def test_both_sides_agree_whatever_happens_to_the_post() -> None:
     run_state_machine_as_test(
         Market,
         settings=settings(
-            max_examples=CAMPAIGN or 60,
+            max_examples=CAMPAIGN or 50,
             stateful_step_count=100 if CAMPAIGN else 50,
             derandomize=not CAMPAIGN,
             deadline=None,

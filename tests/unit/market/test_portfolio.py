@@ -30,6 +30,12 @@ def answered(book: Book, message: object, accepted: bool = True, view: object = 
     heard(book, Acknowledgement(reply, about.message_id, type(message).__name__, accepted, view=view))  # type: ignore[arg-type]
 
 
+def published(book: Book, update: object) -> None:
+    """An update is said, and accepted."""
+    said(book, update)  # type: ignore[arg-type]
+    answered(book, update)
+
+
 def test_without_an_operator_configuration_counts() -> None:
     book = Book()
     assert portfolio.reference_operator(ALONE.participants) is None
@@ -46,14 +52,14 @@ def test_a_dso_publishes_once_and_then_what_changed() -> None:
     assert first == portfolio.due_dso(book, AS_DSO, points, NOW)
     assert first is not None
     assert (first.points, first.head.recipient, first.timezone) == (tuple(points), CRO, "Europe/Amsterdam")
-    said(book, first)
+    published(book, first)
     assert portfolio.due_dso(book, AS_DSO, points, NOW) is None
 
     changed = [point(P1, stay(1), stay(2), mutex=False), points[1]]
     second = portfolio.due_dso(book, AS_DSO, changed, NOW + timedelta(days=3))
     assert second is not None
     assert second.points == (changed[0],)
-    said(book, second)
+    published(book, second)
     assert portfolio.due_dso(book, AS_DSO, changed, NOW + timedelta(days=3)) is None
 
     third = portfolio.due_dso(book, AS_DSO, points, NOW + timedelta(days=4))
@@ -66,7 +72,7 @@ def test_what_vanished_ends_yesterday() -> None:
     book = Book()
     first = portfolio.due_dso(book, AS_DSO, [point(P1, stay(1), stay(2)), point(P2, stay(3))], NOW)
     assert first is not None
-    said(book, first)
+    published(book, first)
     wanted = [point(P1, stay(1))]
     update = portfolio.due_dso(book, AS_DSO, wanted, NOW)
     assert update is not None
@@ -74,7 +80,7 @@ def test_what_vanished_ends_yesterday() -> None:
         point(P1, stay(1), stay(2, end=YESTERDAY)),
         point(P2, stay(3, end=YESTERDAY), end=YESTERDAY),
     )
-    said(book, update)
+    published(book, update)
     for days in (0, 1, 30):
         assert portfolio.due_dso(book, AS_DSO, wanted, NOW + timedelta(days=days)) is None
 
@@ -84,7 +90,7 @@ def test_a_connection_that_moves_arrives_after_it_left(began: date, arrives: dat
     book = Book()
     first = portfolio.due_dso(book, AS_DSO, [point(P1, stay(1, began), stay(2)), point(P2, stay(3))], NOW)
     assert first is not None
-    said(book, first)
+    published(book, first)
     wanted = [point(P1, stay(2)), point(P2, stay(1), stay(3))]
     update = portfolio.due_dso(book, AS_DSO, wanted, NOW)
     assert update is not None
@@ -92,7 +98,7 @@ def test_a_connection_that_moves_arrives_after_it_left(began: date, arrives: dat
         point(P1, stay(2), stay(1, began, arrives - timedelta(days=1))),
         point(P2, stay(1, arrives), stay(3)),
     )
-    said(book, update)
+    published(book, update)
     for days in (0, 1, 2):
         assert portfolio.due_dso(book, AS_DSO, wanted, NOW + timedelta(days=days)) is None
 
@@ -102,11 +108,11 @@ def test_an_aggregator_never_claims_back_what_it_named_before() -> None:
     first = portfolio.due_agr(book, AS_AGR, [stay(1), stay(2)], NOW)
     assert first is not None
     assert first.connections == (stay(1), stay(2))
-    said(book, first)
+    published(book, first)
     second = portfolio.due_agr(book, AS_AGR, [stay(2), stay(3)], NOW)
     assert second is not None
     assert second.connections == (stay(3), stay(1, end=YESTERDAY))
-    said(book, second)
+    published(book, second)
     assert portfolio.due_agr(book, AS_AGR, [stay(2), stay(3)], NOW + timedelta(days=1)) is None
 
 
@@ -121,6 +127,28 @@ def test_a_refused_update_is_due_again_on_the_next_day_only() -> None:
     assert again is not None
     assert again.connections == first.connections
     assert again.head.message_id != first.head.message_id
+
+
+def test_what_is_never_answered_is_said_and_asked_again_on_the_next_day() -> None:
+    book = Book()
+    first = portfolio.due_agr(book, AS_AGR, [stay(1)], NOW)
+    assert first is not None
+    said(book, first)
+    assert asked(book, 60) is None
+    tomorrow = NOW + timedelta(days=1)
+    again = portfolio.due_agr(book, AS_AGR, [stay(1)], tomorrow)
+    assert again is not None
+    assert (again.connections, again.head.message_id != first.head.message_id) == (first.connections, True)
+    said(book, again)
+    answered(book, again)
+    questions = []
+    for days in (1, 2):
+        question = asked(book, days * 24 * 60)
+        assert question is not None
+        said(book, question)
+        questions.append(question.head.message_id)
+        assert asked(book, days * 24 * 60 + 60) is None
+    assert len(set(questions)) == 2
 
 
 def test_configured_points_are_our_own_with_their_connections() -> None:
