@@ -159,7 +159,7 @@ class Relay:
         self._look = False
         self._ended.clear()
         due = await self._store.due(self._wall(), 8 * self._policy.at_once)
-        self._next = await self._store.next_due()
+        self._next = self._wall() if due else await self._store.next_due()
         known = self._ended | {row.seq for row in self._ready}
         self._ready += [row for row in due if row.seq not in known]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 
 import aiohttp
 
+from adapters.uftp import SigningKey
 from interop.bench.report import CannotMeasure
 
-__all__ = ["Process", "ServedParty", "process", "serve"]
+__all__ = ["Process", "ServedParty", "process", "serve", "write_key"]
 
 _START_S, _STOP_S = 30.0, 10.0
 
@@ -98,6 +100,12 @@ async def _document(stream: asyncio.StreamReader) -> str:
         if line.rstrip() == "}" or (line.startswith("{") and line.rstrip().endswith("}")):
             break
     return text
+
+
+def write_key(path: Path, key: SigningKey) -> None:
+    """A signing key as a server reads it."""
+    path.write_bytes(base64.b64encode(key.secret))
+    path.chmod(0o600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,9 @@ class Book:
 
     # --- for the desks ----------------------------------------------------------------------------
 
+    def __contains__(self, message_id: str) -> bool:
+        return message_id in self._entries
+
     def record(self, message_id: str) -> Record | None:
         entry = self._entries.get(message_id)
         return entry.record if entry else None
