@@ -303,8 +303,7 @@ class Hub:
     def _let_out(self, step: Step, committed: Committed) -> None:
         """A step is durable: carry it out and tell of it."""
         self.dispatcher.carry_out(step.plan)
-        if committed.queued:
-            self.relay.wake()
+        self.relay.offer(step.outgoing(committed.queued))
         self._tell(step, committed)
 
     async def _durably(self, batch: Batch) -> Committed:

@@ -7,21 +7,23 @@ the peer's recovery does not follow the market's clock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from adapters.ports import Delivery, DeliveryStatus, Messenger
 from datamodels import Participant
 from interop import crashpoints
+from interop.lines import Lines
 from interop.store import OutboxMark, OutboxRow, OutboxState, StorePort, StoreUnavailable
 
 __all__ = ["DEFAULT_POLICY", "Relay", "RetryPolicy", "judge"]
 
 _LOOK_AGAIN_S = 0.5
+_MOST_IN_MEMORY = 256
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ def _reason(delivery: Delivery) -> str:
 
 
 class Relay:
-    """Delivers what the store holds. `wake` after something was queued.
+    """Delivers what the store holds.
 
     Args:
         settle: makes a mark durable, with whatever a dead letter sets off.
@@ -94,9 +96,15 @@ class Relay:
         self._policy = policy
         self._wall = wall
         self._wake = asyncio.Event()
-        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._ready: list[OutboxRow] = []
-        self._ended: set[int] = set()
+        self._lines = Lines(_MOST_IN_MEMORY)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed: set[int] = set()
+        """Rows that are delivered or dead, though the store does not say so yet."""
+        self._since: set[int] = set()
+        """Rows whose try ended since the last look into the store began: what that look says of them is old."""
+        self._offered: list[OutboxRow] = []
+        """Rows that became durable since then."""
+        self._newest = 0
         self._look = True
         self._next: float | None = None
         self._waiting: set[str] = set()
@@ -111,8 +119,19 @@ class Relay:
         return self._task is not None and not self._task.done()
 
     def wake(self) -> None:
-        """Something was queued."""
+        """What the store holds has changed."""
         self._look = True
+        self._wake.set()
+
+    def offer(self, rows: Iterable[OutboxRow]) -> None:
+        """Rows became durable, in this order."""
+        for row in rows:
+            if row.seq <= self._newest:
+                continue  # it came from the store, or two steps of one commit said the same and it was the second
+            self._newest = row.seq
+            self._offered.append(row)
+            if not self._lines.add(row):
+                self._look = True
         self._wake.set()
 
     def heard_from(self, peer: str) -> bool:
@@ -130,49 +149,47 @@ class Relay:
             await self._task
             self._look = True
             await self.step()
-        if self._running:
-            _, late = await asyncio.wait(self._running.values(), timeout=timeout_s)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
     async def step(self) -> float | None:
-        """Begin every try whose time has come; returns the wall time of the next one, as last looked up."""
-        if self._look or not self._ready:
+        """Begin every try whose time has come; returns the wall time of the next one."""
+        if self._look:
             await self._look_up()
-        waiting: list[OutboxRow] = []
-        for row in self._ready:
-            line = (row.peer, row.conversation_id)
-            if line in self._running:
-                continue  # it is being tried, or comes after one that is; it will be looked up again
-            if not self._room(row.peer):
-                waiting.append(row)
-                continue
+        for row in self._lines.take(self._wall(), self._room):
             task = asyncio.create_task(self._try(row), name=f"deliver {row.message_id}")
-            self._running[line] = task
-            task.add_done_callback(partial(self._done, line, row.seq))
-        self._ready = waiting
-        return self._next
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return self._lines.next_wall if self._lines.complete else self._next
 
     async def _look_up(self) -> None:
-        """Ask the store what is due; a try that ended while it answered is no longer what it says."""
-        self._look = False
-        self._ended.clear()
-        due = await self._store.due(self._wall(), 8 * self._policy.at_once)
-        self._next = self._wall() if due else await self._store.next_due()
-        known = self._ended | {row.seq for row in self._ready}
-        self._ready += [row for row in due if row.seq not in known]
-
-    def _done(self, line: tuple[str, str], seq: int, task: asyncio.Task[None]) -> None:
-        self._running.pop(line, None)
-        self._ended.add(seq)
-        self._wake.set()
+        """Take up what the store holds: all of it, or, where that is too much, what is due now."""
+        self._look, self._offered, self._since = False, [], set()
+        try:
+            rows = await self._store.pending(self._lines.most + 1)
+            complete = len(rows) <= self._lines.most
+            if not complete:
+                rows = await self._store.due(self._wall(), 8 * self._policy.at_once)
+                self._next = self._wall() if rows else await self._store.next_due()
+        except StoreUnavailable:
+            self._look = True
+            raise
+        closed, held = self._closed | self._since, {row.seq for row in rows}
+        self._lines.reset([row for row in rows if row.seq not in closed], complete=complete)
+        if complete:
+            self._newest = max([self._newest, *held])  # the store may tell of a row before whoever committed it does
+            for row in self._offered:
+                if row.seq not in held | closed:
+                    self._lines.add(row)
 
     def _room(self, peer: str) -> bool:
         """Whether another try may begin: one peer that answers slowly must not hold up the others."""
-        if len(self._running) >= self._policy.at_once:
+        if self._lines.busy() >= self._policy.at_once:
             return False
-        return sum(line[0] == peer for line in self._running) < max(self._policy.at_once // 4, 1)
+        return self._lines.busy(peer) < max(self._policy.at_once // 4, 1)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -183,14 +200,39 @@ class Relay:
                 log.error("the outbox cannot be read: %s", error)
                 due = self._wall() + 1.0
             pause = None if due is None else max(due - self._wall(), 0.0)
-            if pause == 0.0 and self._running:
+            if pause == 0.0 and self._tasks:
                 pause = _LOOK_AGAIN_S  # that one is being tried, or waits for room; an end wakes us
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                self._look = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._look |= not self._lines.complete
 
     async def _try(self, row: OutboxRow) -> None:
+        """One try, and making durable what came of it. What is delivered lets the next of its line go at once."""
+        mark = await self._attempt(row)
+        pending = mark.state is OutboxState.PENDING
+        if not pending:
+            self._closed.add(row.seq)
+            self._lines.end(row)
+            self._wake.set()
+        try:
+            await self._settle(row, mark)
+        finally:
+            self._closed.discard(row.seq)
+            if not pending:
+                self._since.add(row.seq)
+            else:
+                again = replace(
+                    row,
+                    attempts=mark.attempts,
+                    first_wall=mark.first_wall,
+                    next_wall=mark.next_wall,
+                    reason=mark.reason,
+                )
+                self._lines.end(row, again)
+            self._wake.set()
+
+    async def _attempt(self, row: OutboxRow) -> OutboxMark:
         recipient, messenger = self._participants.get(row.peer), self._messengers.get(row.adapter)
         if row.until_wall is not None and self._wall() >= row.until_wall:
             delivery = Delivery(DeliveryStatus.TEMPORARY, detail="its time had passed before it could be sent")
@@ -211,7 +253,7 @@ class Relay:
             )
         else:
             self._waiting.discard(row.peer)
-        await self._settle(row, mark)
+        return mark
 
     @staticmethod
     async def _deliver(messenger: Messenger, recipient: Participant, row: OutboxRow) -> Delivery:

@@ -11,7 +11,17 @@ from adapters.ports import History, Messenger
 from datamodels import Acknowledgement, Head, MarketMessage, Participant, encode
 from interop.dispatcher import Plan
 from interop.effects import Alarm, Effect, Forward, Instruct, Log, Put, Remove, Send, Withdraw
-from interop.store import Answer, Batch, Document, Event, InboxMark, OutboxEntry, OutboxMark
+from interop.store import (
+    Answer,
+    Batch,
+    Document,
+    Event,
+    InboxMark,
+    OutboxEntry,
+    OutboxMark,
+    OutboxRow,
+    OutboxState,
+)
 
 __all__ = ["MARKET", "Step", "Undeliverable", "wire_kind"]
 
@@ -122,6 +132,10 @@ class Step:
             events=(*self._events, *self.plan.events),
         )
 
+    def outgoing(self, queued: Mapping[str, int]) -> list[OutboxRow]:
+        """The rows that the outbox got of this step, given the seq of those it took."""
+        return [_row(queued[entry.message_id], entry) for entry in self._outbox if entry.message_id in queued]
+
     def _send(self, message: MarketMessage, until: datetime | None) -> None:
         adapter, body, losses = self._carrier.encode(message, self._cause[1] if self._cause else None)
         self._queue(adapter, message.head.recipient, message.head, wire_kind(message), message, body, losses, until)
@@ -173,3 +187,22 @@ class Step:
                 None if until is None else self._carrier.to_wall(until).timestamp(),
             )
         )
+
+
+def _row(seq: int, entry: OutboxEntry) -> OutboxRow:
+    return OutboxRow(
+        seq,
+        entry.adapter,
+        entry.peer,
+        entry.message_id,
+        entry.conversation_id,
+        entry.kind,
+        entry.body,
+        entry.queued_at,
+        attempts=0,
+        first_wall=0.0,
+        next_wall=entry.wall,
+        state=OutboxState.PENDING,
+        reason="",
+        until_wall=entry.until_wall,
+    )

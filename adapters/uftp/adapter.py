@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import re
 import uuid
@@ -264,10 +265,11 @@ def _client(config: UftpConfig) -> Client:
 
 
 def _kind(body: bytes) -> str:
-    """Root of the payload in an envelope of our own, for the trace."""
-    root = _ROOT.search(envelope.read(body, _OWN).payload)
+    """Root of the payload in an envelope of our own, for the trace: it stands near the beginning."""
+    begin = _BODY.search(body)
+    root = _ROOT.search(base64.b64decode(begin[1])) if begin else None
     return root[1].decode("ascii") if root else ""
 
 
-_OWN = xml.Limits(size=64 * 1024 * 1024)
-_ROOT = re.compile(rb"<([A-Za-z][A-Za-z-]*)")
+_BODY = re.compile(rb' Body="((?:[A-Za-z0-9+/]{4}){1,128})')
+_ROOT = re.compile(rb"<([A-Za-z][A-Za-z-]*) ")

@@ -215,13 +215,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`receipt` and `seq` concern the inbox entry, `stored` says whether it became a row of its own; `queued` names
-    the outbox entries that were new."""
+    """`receipt` and `seq` concern the inbox entry, `stored` says whether it became a row of its own; `queued` maps
+    the message ids of the outbox entries that were new to their rows' seq."""
 
     receipt: ReceiptStatus | None = None
     seq: int = 0
     stored: bool = False
-    queued: tuple[str, ...] = ()
+    queued: Mapping[str, int] = field(default_factory=dict)
     requeued: int = 0
 
 
@@ -332,6 +332,9 @@ class StorePort(Protocol):
 
     async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
         """Messages to try now: the oldest pending one of each conversation with a peer, if its time has come."""
+
+    async def pending(self, limit: int = 64) -> list[OutboxRow]:
+        """Messages that are neither delivered nor dead, oldest first."""
 
     async def next_due(self) -> float | None:
         """Wall time of the next try of any conversation, or None when nothing is pending."""

@@ -79,6 +79,10 @@ class Reader:
         query = f"SELECT {_OUTBOX} {_HEADS} AND o.next_wall <= ? ORDER BY o.seq LIMIT ?"
         return [_outbox_row(row) for row in self._main.execute(query, (wall, limit))]
 
+    def pending(self, limit: int = 64) -> list[OutboxRow]:
+        query = f"SELECT {_OUTBOX} FROM outbox WHERE state = 'PENDING' ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+        return [_outbox_row(row) for row in self._main.execute(query, (limit,))]
+
     def next_due(self) -> float | None:
         row = self._main.execute(f"SELECT MIN(o.next_wall) {_HEADS}").fetchone()
         return None if row[0] is None else float(row[0])

@@ -122,6 +122,9 @@ class Store:
     async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
         return await self._read(lambda r: r.due(wall, limit))
 
+    async def pending(self, limit: int = 64) -> list[OutboxRow]:
+        return await self._read(lambda r: r.pending(limit))
+
     async def next_due(self) -> float | None:
         return await self._read(lambda r: r.next_due())
 
@@ -263,8 +266,12 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
             events.append(mark.event)
     for document in batch.documents:
         _document(connection, document)
-    queued = [entry for entry in batch.outbox if _queue(connection, entry)]
-    events += [entry.event for entry in queued if entry.event is not None]
+    queued: dict[str, int] = {}
+    for entry in batch.outbox:
+        row = _queue(connection, entry)
+        if row is not None:
+            queued[entry.message_id] = row
+            events += [entry.event] if entry.event is not None else []
     if batch.tries:
         connection.executemany(
             "UPDATE outbox SET state = ?, attempts = ?, first_wall = ?, next_wall = ?, reason = ? WHERE message_id = ?",
@@ -276,7 +283,7 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
             [(a.accepted, _text(a.reasons), a.message_id) for a in batch.answers],
         )
     _log(connection, [*events, *batch.events])
-    return Committed(receipt, seq, stored, tuple(entry.message_id for entry in queued), requeued)
+    return Committed(receipt, seq, stored, queued, requeued)
 
 
 def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[ReceiptStatus, int, bool]:
@@ -343,7 +350,8 @@ def _document(connection: sqlite3.Connection, document: Document) -> None:
         )
 
 
-def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
+def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> int | None:
+    """The seq of the new row; None where a message of that id was queued before."""
     cursor = connection.execute(
         "INSERT OR IGNORE INTO outbox (message_id, adapter, peer, conversation_id, kind, body, message, answers, cause,"
         " queued_at, next_wall, until_wall) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -362,7 +370,7 @@ def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> bool:
             entry.until_wall,
         ),
     )
-    return cursor.rowcount == 1
+    return cursor.lastrowid if cursor.rowcount == 1 else None
 
 
 def _log(connection: sqlite3.Connection, events: Sequence[Event]) -> None:

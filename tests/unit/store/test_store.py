@@ -135,8 +135,8 @@ async def test_documents_keep_their_place_are_replaced_and_deleted(store: Store)
 
 async def test_a_message_is_queued_once_and_logged_once(store: Store) -> None:
     entries = [out("o1", event=Event("message.out", NOW, {"n": n})) for n in (1, 2)]
-    assert (await store.commit(Batch(outbox=(entries[0],)))).queued == ("o1",)
-    assert (await store.commit(Batch(outbox=(entries[1],)))).queued == ()
+    assert (await store.commit(Batch(outbox=(entries[0],)))).queued == {"o1": 1}
+    assert (await store.commit(Batch(outbox=(entries[1],)))).queued == {}
     assert [e.data for e in await store.events()] == [{"n": 1}]
 
 
