@@ -50,7 +50,7 @@ docs: install
 	$(BIN)/python -m interop.docs
 
 lock:
-	uv pip compile pyproject.toml --extra test --extra check --extra fast --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra test --extra check --extra fast --extra dask --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean:

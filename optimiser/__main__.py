@@ -1,4 +1,4 @@
-"""`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--json]`
+"""`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--workers ADDRESS] [--json]`
 
 Exit status: 0 for a plan (`optimal`, `limit_relaxed`), 3 where homes cannot meet their own needs (the plan is
 written), 4 where the gap was not reached (the plan is written), 2 for input that cannot be used.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from optimiser import cluster
 from optimiser.instance import plan_to_json, read_instance, write_plan
+from optimiser.interior import Carrier
 from optimiser.planning import plan
 from optimiser.plans import Status
 from optimiser.portfolio import InputError
@@ -28,26 +31,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solve.add_argument("plan", type=Path)
     solve.add_argument("--gap", type=float, default=1e-3, help="relative distance to the certified bound (1e-3)")
     solve.add_argument("--budget", type=float, default=None, metavar="S", help="wall seconds, then the best so far")
+    solve.add_argument("--workers", metavar="ADDRESS", help="scheduler of a Dask cluster whose workers solve the homes")
     solve.add_argument("--time-preference", type=float, default=0.0, metavar="EUR_PER_KWH")
     solve.add_argument("--json", action="store_true", help="print the plan as JSON")
     given = parser.parse_args(arguments)
     try:
         portfolio, limits, tariffs = read_instance(given.instance)
-        result = plan(
-            portfolio,
-            limits,
-            tariffs,
-            gap=given.gap,
-            budget_s=given.budget,
-            time_preference_eur_per_kwh=given.time_preference,
-        )
+        with _carrier(given.workers) as carrier:
+            result = plan(
+                portfolio,
+                limits,
+                tariffs,
+                gap=given.gap,
+                budget_s=given.budget,
+                time_preference_eur_per_kwh=given.time_preference,
+                carrier=carrier,
+            )
         write_plan(given.plan, result)
     except InputError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 2
     if given.json:
         print(json.dumps(plan_to_json(result)))
@@ -57,6 +63,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{result.cpu_s:.2f} CPU s, {len(result.problems)} problems"
         )
     return _EXIT[result.status]
+
+
+@contextmanager
+def _carrier(address: str | None) -> Iterator[Carrier | None]:
+    """Where homes are solved: on the workers of a cluster, or (None) here.
+
+    Raises:
+        OSError: no scheduler answers there, or the [dask] extra is not installed.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise OSError("--workers needs Dask: install gridparley[dask]") from error
+    with Client(address, timeout=10) as client:  # type: ignore[no-untyped-call]
+        yield cluster.carrier(client)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Raw:
     iterations: int
     timed_out: bool = False
     shares: FloatArray = field(default_factory=lambda: np.zeros(0))
+    notes: tuple[str, ...] = ()
 
 
 Places = tuple[IntArray, IntArray]  # homes and ISPs of a block of variables

@@ -110,4 +110,5 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "price_eur_per_kwh": np.round(plan.price_eur_per_kwh, 6).tolist(),
         "app_start": plan.app_start.tolist(),
         "problems": [p.to_json() for p in plan.problems],
+        "notes": list(plan.notes),
     }

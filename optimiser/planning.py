@@ -12,6 +12,7 @@ import numpy as np
 from optimiser import central, interior
 from optimiser.appliances import choose_starts, with_starts
 from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
+from optimiser.interior import Carrier
 from optimiser.plans import Plan, assemble, bill_scale
 from optimiser.portfolio import InputError, IntArray, Limits, Portfolio, Tariffs, check
 from optimiser.repair import Trajectories, repair
@@ -33,6 +34,7 @@ def plan(
     budget_s: float | None = None,
     seed: int = 0,
     time_preference_eur_per_kwh: float = 0.0,
+    carrier: Carrier | None = None,
 ) -> Plan:
     """The cheapest schedule of all devices within the homes' needs and, at a penalty, the congestion points' limits.
 
@@ -42,6 +44,7 @@ def plan(
         seed: for methods that draw; the central one draws nothing.
         time_preference_eur_per_kwh: what a kWh charged at the end of the horizon costs more than at its beginning.
             A tiny value (1e-5) makes the early one of equal plans the answer; it is in no figure reported.
+        carrier: where homes are solved (`optimiser.cluster.carrier`); in this process by default.
 
     What cannot be met is planned at its best reachable value and told in `problems`.
 
@@ -58,6 +61,7 @@ def plan(
         gap=gap,
         budget_s=budget_s,
         time_preference_eur_per_kwh=time_preference_eur_per_kwh,
+        carrier=carrier,
     )
 
 
@@ -79,6 +83,7 @@ def schedule(
     budget_s: float | None,
     time_preference_eur_per_kwh: float,
     present: Present | None = None,
+    carrier: Carrier | None = None,
 ) -> Plan:
     """`plan` for input that is known to be sound. `present` says which homes have a battery, EV, heat pump even where
     their ratings are all 0 now, so that needs which died with a device are reported."""
@@ -93,7 +98,7 @@ def schedule(
     eased, more = _within_connections(eased, tariffs)
     problems = problems + more
     best: Plan | None = None
-    for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh):
+    for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier):
         way = _repaired(eased, limits, raw, excess_kw=raw.excess_kw)
         found = assemble(
             eased,
@@ -107,6 +112,7 @@ def schedule(
             iterations=raw.iterations,
             cpu_s=time.process_time() - began,
             asked_gap=gap,
+            notes=raw.notes,
         )
         if best is None or found.cost_eur <= best.cost_eur:
             best = found
@@ -117,10 +123,16 @@ def schedule(
 
 
 def _candidates(
-    p: Portfolio, limits: Limits, tariffs: Tariffs, gap: float, deadline: float | None, nudge: float
+    p: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    gap: float,
+    deadline: float | None,
+    nudge: float,
+    carrier: Carrier | None,
 ) -> Iterator[central.Raw]:
     """Points to repair, from the method that is quicker for so many homes; both certify a bound of their own."""
-    if p.homes >= (_DISTRIBUTED if interior.compiled() else _DISTRIBUTED_UNCOMPILED):
+    if carrier or p.homes >= (_DISTRIBUTED if interior.compiled() else _DISTRIBUTED_UNCOMPILED):
         yield from interior.candidates(
             p,
             limits,
@@ -129,6 +141,7 @@ def _candidates(
             scale=bill_scale(p, tariffs),
             deadline=deadline,
             time_preference_eur_per_kwh=nudge,
+            carrier=carrier or interior.in_process,
         )
         return
     left = None if deadline is None else deadline - time.monotonic()

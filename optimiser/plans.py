@@ -35,6 +35,7 @@ class Plan:
     `cost_eur` = energy + wear + penalty, recomputed from these trajectories. `bound_eur` certifies that no plan costs
     less (with appliances: of the relaxation where a start may be split, unless the integer programme proved more).
     `price_eur_per_kwh` is what one kWh more import costs beyond the tariff: positive at an upper limit.
+    `notes` says in words what happened to the calculation itself, such as a worker that was lost.
     """
 
     dt_h: float
@@ -60,6 +61,7 @@ class Plan:
     iterations: int
     cpu_s: float
     simultaneous_kwh: float
+    notes: tuple[str, ...] = ()
 
     @property
     def isps(self) -> int:
@@ -185,6 +187,7 @@ def assemble(
     iterations: int,
     cpu_s: float,
     asked_gap: float,
+    notes: tuple[str, ...] = (),
 ) -> Plan:
     """A plan out of feasible trajectories of a portfolio whose load includes its appliances."""
     violation = limits.excess_kw(p.by_group(way.net_kw))
@@ -222,4 +225,5 @@ def assemble(
         iterations=iterations,
         cpu_s=cpu_s,
         simultaneous_kwh=way.simultaneous_kwh,
+        notes=notes,
     )

@@ -8,22 +8,20 @@ every iterate is certified; feasibility is left to the repair.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from optimiser.central import Raw, coupling_box
 from optimiser.interior import fast
 from optimiser.interior.coordinator import Iterate, Margins, iterate
-from optimiser.interior.shard import Shard
+from optimiser.interior.fleet import Carrier, Homes, in_process
 from optimiser.portfolio import Limits, Portfolio, Tariffs
 
-__all__ = ["candidates", "compiled", "warm_up"]
+__all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
 
 _PROMISING = 1.2
 """The repaired plan tends to be a little better than the iterate: from here on it is worth a look."""
-_SHARD = 2048
-"""Homes per shard: its arrays fit the caches better than those of all homes at once."""
 
 
 def candidates(
@@ -35,13 +33,14 @@ def candidates(
     scale: float,
     deadline: float | None = None,
     time_preference_eur_per_kwh: float = 0.0,
+    carrier: Carrier = in_process,
 ) -> Iterator[Raw]:
     """Points to be repaired, better and better; the first when the iterate itself is about within `gap`.
 
     `gap` is relative to the larger of |bound| and `scale` (EUR). Ends when nothing moves any more, or at `deadline`
-    (monotonic seconds): the last point is then the best there is.
+    (monotonic seconds): the last point is then the best there is. `carrier` says where the homes are solved.
     """
-    shards = [Shard(p.take(part), tariffs.take(part), p.groups, time_preference_eur_per_kwh) for part in _parts(p)]
+    shards = carrier(p, tariffs, time_preference_eur_per_kwh)
     low, high, span = coupling_box(p, limits)
     net = np.sum([shard.net for shard in shards], axis=0)
     dual = float(np.mean([shard.scale for shard in shards]))
@@ -73,12 +72,7 @@ def warm_up() -> bool:
     return fast.warm_up(lambda: next(candidates(p, limits, tariffs, gap=1.0, scale=1.0)))
 
 
-def _parts(p: Portfolio) -> list[np.ndarray]:
-    """Homes by shard; every shard knows all congestion points."""
-    return np.array_split(np.arange(p.homes), -(-p.homes // _SHARD))
-
-
-def _raw(p: Portfolio, shards: list[Shard], margins: Margins, last: Iterate, late: bool) -> Raw:
+def _raw(p: Portfolio, shards: Sequence[Homes], margins: Margins, last: Iterate, late: bool) -> Raw:
     powers = [shard.powers() for shard in shards]
     joined = {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
     return Raw(
@@ -88,4 +82,5 @@ def _raw(p: Portfolio, shards: list[Shard], margins: Margins, last: Iterate, lat
         bound_eur=last.bound,
         iterations=last.number,
         timed_out=late,
+        notes=tuple(note for shard in shards for note in shard.notes),
     )

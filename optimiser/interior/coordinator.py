@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from optimiser.interior.box import Box
-from optimiser.interior.shard import Shard
+from optimiser.interior.fleet import Homes
 from optimiser.portfolio import FloatArray
 
 __all__ = ["Iterate", "Margins", "iterate"]
@@ -91,7 +91,7 @@ class Iterate:
     price: FloatArray
 
 
-def iterate(shards: Sequence[Shard], margins: Margins) -> Iterator[Iterate]:
+def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
     """Yield the start and the state after each step, until the caller stops, or nothing moves any more."""
     box = margins.box
     price = np.zeros(margins.shape)

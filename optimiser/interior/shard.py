@@ -51,6 +51,8 @@ _DUAL = 0.5
 class Shard:
     """Primal-dual interior point of a set of homes, given the coordinator's prices lam (G,T), EUR per kW and ISP."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, p: Portfolio, tariffs: Tariffs, groups: int, nudge_eur_per_kwh: float = 0.0) -> None:
         self.layout = lay = Layout(p, tariffs, groups, nudge_eur_per_kwh)
         cost = lay.views(lay.cost)

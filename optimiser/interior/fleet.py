@@ -1,0 +1,92 @@
+"""A group of homes as the coordinator knows it, wherever it lives: in this process, or held by workers of a cluster.
+
+`Shard` is such a group, `Together` joins several to one. A `Carrier` says where the homes of a plan are put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Protocol
+
+import numpy as np
+
+from optimiser.interior.box import Step
+from optimiser.interior.shard import Offer, Shard, State
+from optimiser.portfolio import FloatArray, Portfolio, Tariffs
+
+__all__ = ["Carrier", "Homes", "Together", "in_process"]
+
+_SHARD = 2048
+"""Homes per shard: its arrays fit the caches better than those of all homes at once."""
+
+
+class Homes(Protocol):
+    """See `Shard`: each call is a round, and each answer a sum over the homes; only `powers` is per home.
+
+    `notes` says in words what happened to the group since it was made.
+    """
+
+    net: FloatArray
+    scale: float
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    def state(self, price: FloatArray, certain: FloatArray) -> State: ...
+
+    def factor(self) -> Offer: ...
+
+    def direction(self, move: FloatArray) -> Step: ...
+
+    def correct(self, target: float) -> FloatArray: ...
+
+    def advance(self, primal: float, dual: float) -> None: ...
+
+    def powers(self) -> dict[str, FloatArray]: ...
+
+
+Carrier = Callable[[Portfolio, Tariffs, float], Sequence[Homes]]
+"""(homes, prices, time preference) -> groups that hold all homes in order."""
+
+
+def in_process(p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, *, groups: int = 0) -> list[Shard]:
+    """The carrier for one process. `groups`: how many congestion points there are, where not all have a home here."""
+    return [
+        Shard(p.take(part), tariffs.take(part), groups or p.groups, nudge_eur_per_kwh)
+        for part in np.array_split(np.arange(p.homes), -(-p.homes // _SHARD))
+    ]
+
+
+class Together:
+    """Several groups that answer as one."""
+
+    def __init__(self, parts: Sequence[Homes]) -> None:
+        self._parts = parts
+        self.net = np.sum([part.net for part in parts], axis=0)
+        self.scale = float(np.mean([part.scale for part in parts]))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [note for part in self._parts for note in part.notes]
+
+    def state(self, price: FloatArray, certain: FloatArray) -> State:
+        return reduce(add, [part.state(price, certain) for part in self._parts])
+
+    def factor(self) -> Offer:
+        return reduce(add, [part.factor() for part in self._parts])
+
+    def direction(self, move: FloatArray) -> Step:
+        return reduce(add, [part.direction(move) for part in self._parts])
+
+    def correct(self, target: float) -> FloatArray:
+        return reduce(add, [part.correct(target) for part in self._parts])
+
+    def advance(self, primal: float, dual: float) -> None:
+        for part in self._parts:
+            part.advance(primal, dual)
+
+    def powers(self) -> dict[str, FloatArray]:
+        powers = [part.powers() for part in self._parts]
+        return {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
