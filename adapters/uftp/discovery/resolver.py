@@ -8,6 +8,7 @@ second: failures are remembered, simultaneous questions are one, and strangers s
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -25,6 +26,8 @@ __all__ = ["Resolver"]
 
 _MOST_REMEMBERED = 1024
 _Place = tuple[str, Role]
+
+log = logging.getLogger(__name__)
 
 
 class Resolver:
@@ -116,7 +119,8 @@ class Resolver:
                 raise Unlisted(f"{domain} is no {role} that may speak with us")
             found = await self._look_up((domain, role), stranger=known is None)
         except DirectoryError as error:
-            raise TransportFault(419, "uftp.sender", f"no key is known for this domain as {role}: {error}") from error
+            log.info("no key of %s as %s: %s", domain, role, error)
+            raise TransportFault(419, "uftp.sender", f"no key is known for this domain as {role}") from error
         sender = self._as_participant(domain, role, found)
         return sender if known is None else await self._take_up(sender)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ import pytest
 from support.addressbook import CLIENT, SECRET, AddressBookServer
 from support.dns import DnsServer
 
+from adapters.errors import TransportFault
 from adapters.ports import DeliveryStatus, Ports
 from adapters.uftp import UftpAdapter, build, envelope
 from adapters.uftp.discovery import (
@@ -327,12 +329,16 @@ async def test_one_who_leaves_does_not_spoil_the_answer_for_others(world: Module
     await resolver.close()
 
 
-async def test_a_directory_without_end_is_given_up(world: ModuleType) -> None:
+async def test_a_directory_without_end_is_given_up(world: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    """The stranger learns that no key is known, the operator why."""
+    caplog.set_level(logging.INFO)
     directory = Counting(world.Clock().now)
     directory.gate.clear()
     resolver = _resolver(world, directory, {}, timeout_s=0.02)
-    with pytest.raises(Exception, match="in time"):
+    with pytest.raises(TransportFault, match="no key is known") as refused:
         await resolver.open(_sealed("s.example.org"))
+    assert "s.example.org" not in refused.value.message
+    assert "in time" in caplog.text
     with pytest.raises(DirectoryError):
         await resolver.recipient(Participant("s.example.org", Role.DSO))
     await resolver.close()
