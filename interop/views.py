@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from datamodels import Quantity
 from interop.dispatcher import Record
 from interop.feed import Feed
+from interop.market import board
+from interop.market.desk import MarketDesk
 from interop.step import SIGNATURES
 
 if TYPE_CHECKING:
@@ -84,6 +87,44 @@ class ServerViews:
             | {"message": row.message, "raw": base64.b64encode(row.raw).decode("ascii")}
             for row in await self._server.store.message(message_id)
         ]
+
+    # --- the market --------------------------------------------------------------------------
+
+    async def places(self) -> list[dict[str, Any]]:
+        """Congestion points and days that were traded (see `board.places`); none where there is no market desk."""
+        desk = self._desk
+        return board.places(desk.book, self._server.clock.now()) if desk else []
+
+    async def place(self, point: str, day: date) -> dict[str, Any] | None:
+        """One of them (see `board.place`); None where nothing was said about it."""
+        desk, now = self._desk, self._server.clock.now()
+        if desk is None:
+            return None
+        found = board.place(desk.book, self._server.terms, point, day, now)
+        return found if any(found[kind] for kind in ("prognoses", "requests", "offers", "orders")) else None
+
+    async def settlements(self) -> list[dict[str, Any]]:
+        """Newest first, with their arithmetic (see `board.settlements`)."""
+        desk = self._desk
+        return board.settlements(desk.book, self._server.terms, self._server.clock.now()) if desk else []
+
+    async def reference(self) -> dict[str, Any]:
+        """Who is connected where, as this party may see it."""
+        desk, zone = self._desk, self._server.terms.calendar.zone
+        today = self._server.clock.now().astimezone(zone).date()
+        return desk.reference(today) if desk else {"day": None, "points": [], "aggregators": [], "updates": []}
+
+    @property
+    def timezone(self) -> str:
+        return self._server.terms.calendar.tz
+
+    @property
+    def role(self) -> str:
+        return str(self._server.config.party.role)
+
+    @property
+    def _desk(self) -> MarketDesk | None:
+        return desk if isinstance(desk := self._server.desk, MarketDesk) else None
 
     async def dispatches(self) -> list[dict[str, Any]]:
         """What resources were told, newest first; `value` is the one that holds now."""

@@ -115,6 +115,14 @@ class CommonReferenceDesk(MarketDesk):
                 return _shown(view, bool(view.points or view.unpublished), message.period)
         return Judgement()
 
+    def reference(self, day: date) -> dict[str, Any]:
+        """The register on a day, with the connections named: for the operator's own page only."""
+        summary = self.register.summary(day)
+        for row in summary["points"]:
+            seen = self.register.dso_view(row["address"], "", day).connections
+            row["named"] = [{"address": c.address, "agr": c.agr} for c in seen]
+        return summary
+
     async def work(self, now: datetime) -> None:
         """Nothing is ever due: an operator only answers."""
 

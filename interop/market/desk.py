@@ -11,7 +11,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +24,7 @@ from interop.market.commands import compose
 from interop.market.deadline import deadline
 from interop.market.machine import Judgement, conflict, forward, react, say
 from interop.market.revoke import revocation
+from interop.market.seen import seen
 from interop.settings import Settings
 from interop.signals import SIGNAL, Signals, receive
 from interop.step import Undeliverable
@@ -135,6 +136,10 @@ class MarketDesk(ABC):
     def judge(self, peer: str, interpretation: Interpretation, now: datetime) -> Judgement:
         """What this party has to say on a message beyond the standard's own rules."""
         return Judgement()
+
+    def reference(self, day: date) -> dict[str, Any]:
+        """Who is connected where, for this party's own page: what the common reference operator last showed it."""
+        return seen(self.book)
 
     @abstractmethod
     async def work(self, now: datetime) -> None:

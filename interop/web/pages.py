@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from jinja2 import Environment
 
 from interop.web.conversations import conversation_of, exchanges, summaries
 from interop.web.day import figures
+from interop.web.decode import decoded
 from interop.web.live import Live
 from interop.web.render import compact, show_time
 from interop.web.sequence import draw
@@ -23,6 +25,7 @@ __all__ = ["Pages"]
 _Context: TypeAlias = dict[str, Any]
 _MESSAGES, _RECENT, _EVENTS, _ALARMS, _DISPATCHES = 500, 100, 1000, 200, 300
 _EVENTS_SHOWN = 200
+_PLACES, _SETTLEMENTS = 60, 60
 _ON_OVERVIEW = {"exchanges": 6, "alarms": 4, "resources": 10}
 _PHASES = {"trade": "Trade", "day": "Operate", "settlement": "Settle", "done": "Done"}
 
@@ -37,12 +40,16 @@ class _Page:
 
 _NAV = (
     _Page("/", "overview.html", "Overview", ("now", "latest", "alarms", "resources", "settlement", "result")),
+    _Page("/market", "market.html", "Market", ("places",)),
+    _Page("/settlement", "settlement.html", "Settlement", ("settlements",)),
     _Page("/conversations", "conversations.html", "Conversations", ("conversations",)),
     _Page("/resources", "resources.html", "Resources", ("resources", "dispatches")),
     _Page("/peers", "peers.html", "Peers", ("peers", "alarms")),
+    _Page("/register", "register.html", "Register", ("register",)),
     _Page("/log", "log.html", "Log", ("log",)),
 )
 _CONVERSATION = _Page("/conversations/{id:.+}", "conversation.html", "Conversation", ("conversation",))
+_PLACE = _Page("/market/{day}/{point:.+}", "place.html", "Market", ("place",))
 
 
 class Pages:
@@ -58,6 +65,10 @@ class Pages:
             "dispatches": self._dispatches,
             "settlement": self._settlement,
             "result": self._result,
+            "places": self._places,
+            "place": self._place,
+            "settlements": self._settlements,
+            "register": self._register,
             "conversations": self._conversations,
             "conversation": self._conversation,
             "peers": self._peers,
@@ -67,7 +78,7 @@ class Pages:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
-            *(web.get(page.path, self._handler(page)) for page in (*_NAV, _CONVERSATION)),
+            *(web.get(page.path, self._handler(page)) for page in (*_NAV, _CONVERSATION, _PLACE)),
             web.get("/fragments/{name}", self.fragment),
             web.get("/live", self._live.stream),
         ]
@@ -78,7 +89,8 @@ class Pages:
         period = day.of("day").get("period")
         return {
             "own": self._views.own,
-            "zone": day.timezone,
+            "role": self._views.role,
+            "zone": self._zone,
             "day": day.of("day"),
             "period": _long_date(period),
             "market_time": self._live.now(),
@@ -153,6 +165,33 @@ class Pages:
             "passed": "failures" in outcome and not outcome["failures"],
         }
 
+    async def _places(self, request: web.Request) -> _Context:
+        places = await self._views.places()
+        return {"places": places[:_PLACES], "places_of": len(places)}
+
+    async def _place(self, request: web.Request) -> _Context:
+        given = {name: request.match_info.get(name) or request.query.get(name, "") for name in ("day", "point")}
+        try:
+            place = await self._views.place(given["point"], date.fromisoformat(given["day"]))
+        except ValueError:
+            place = None
+        if place is None:
+            raise web.HTTPNotFound(text="nothing was said about that congestion point and day")
+        drawn = {name: place[name] for name in ("starts", "isp_minutes", "timezone", "sides")}
+        return {
+            "title": f"{given['day']} at {given['point']}",
+            "place": place,
+            "heading": _long_date(place["period"]),
+            "drawn": json.dumps(drawn, separators=(",", ":")),
+        }
+
+    async def _settlements(self, request: web.Request) -> _Context:
+        return {"settlements": (await self._views.settlements())[:_SETTLEMENTS]}
+
+    async def _register(self, request: web.Request) -> _Context:
+        register = await self._views.reference()
+        return {"register": register, "register_day": _long_date(register["day"])}
+
     async def _conversations(self, request: web.Request) -> _Context:
         return {"conversations": summaries(await self._views.messages(None, _MESSAGES))}
 
@@ -167,7 +206,9 @@ class Pages:
         return {
             "title": f"Conversation {conversation}",
             "conversation": conversation,
-            "exchanges": exchanges(messages),
+            "exchanges": [
+                (e, decoded(e.message), decoded(e.answer) if e.answer else None) for e in exchanges(messages)
+            ],
             "diagram": draw(messages, self._views.own, self._time),
         }
 
@@ -193,8 +234,13 @@ class Pages:
             ]
         }
 
+    @property
+    def _zone(self) -> str:
+        """The zone of the day that is shown, else of the market."""
+        return str(self._live.day.of("day").get("timezone") or self._views.timezone)
+
     def _time(self, value: Any) -> str:
-        return show_time(value, self._live.day.timezone)
+        return show_time(value, self._zone)
 
 
 def _resource_order(row: Row) -> tuple[Any, ...]:

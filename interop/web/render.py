@@ -20,9 +20,37 @@ __all__ = ["environment", "number", "show_time"]
 
 _NONE = "\u2013"
 _GOOD = frozenset(
-    {"accepted", "valid", "verified", "ok", "online", "succeeded", "started", "delivered", "known", "active"}
+    {
+        "accepted",
+        "valid",
+        "verified",
+        "ok",
+        "online",
+        "succeeded",
+        "started",
+        "delivered",
+        "known",
+        "active",
+        "ordered",
+        "partly_ordered",
+        "settled",
+    }
 )
-_BAD = frozenset({"rejected", "invalid", "failed", "offline", "aborted", "dead", "conflict", "revoked", "barred"})
+_BAD = frozenset(
+    {
+        "rejected",
+        "invalid",
+        "failed",
+        "offline",
+        "aborted",
+        "dead",
+        "conflict",
+        "revoked",
+        "barred",
+        "disputed",
+        "unsold",
+    }
+)
 
 
 def environment(assets: Assets) -> Environment:
@@ -37,6 +65,7 @@ def environment(assets: Assets) -> Environment:
     env.filters.update(
         num=number,
         money=money,
+        amount=amount,
         time=pass_context(_time),
         words=words,
         tone=tone,
@@ -66,6 +95,11 @@ def money(value: Any) -> str:
         return number(float(value), 2)
     except (TypeError, ValueError):
         return _NONE
+
+
+def amount(value: Any) -> str:
+    """A decimal string with the digits that it has."""
+    return text(value).replace("-", "\u2212")
 
 
 def show_time(value: Any, zone: str, form: str = "%d %b %H:%M:%S") -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interop.web.conversations import Exchange, conversation_of, exchanges, refers_to
+from interop.web.decode import decoded
 from interop.web.views import Row
 
 __all__ = ["Arrow", "Diagram", "Lane", "draw"]
@@ -16,6 +17,7 @@ _MARGIN, _TOP, _BETWEEN = 76, 42, 240
 _LABEL, _META, _GAP, _LINE = 24, 14, 14, 13
 _WRAP = 42
 _MOST_LINES = 5
+_MOST_GIST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Lane:
 class Arrow:
     """A message, or the answer to one, at height `y`: its name above, lines of (y, text) below.
 
-    `tone` is "good" or "bad" for a verdict; `conversation` is where a click leads.
+    `tone` is "good" or "bad" for a verdict; `conversation` and the id of the `message` say where a click leads.
     """
 
     y: int
@@ -43,6 +45,7 @@ class Arrow:
     tone: str = ""
     answer: bool = False
     conversation: str = ""
+    message: str = ""
 
     @property
     def middle(self) -> int:
@@ -109,7 +112,8 @@ def _exchange(pen: _Pen, exchange: Exchange, ends: tuple[int, int], show_time: C
     if refers_to(message) is not None:
         pen.arrow(*ends, kind, [*meta, *_reasons(message)], tone=tone, answer=True, conversation=where)
         return
-    pen.arrow(*ends, kind, meta, conversation=where)
+    gist = textwrap.wrap(decoded(message).gist, _WRAP)[:_MOST_GIST]
+    pen.arrow(*ends, kind, [*gist, *meta], conversation=where, message=str(message.get("message_id") or ""))
     if exchange.accepted is not None:
         lines = [*(_meta(answer, Exchange(answer).trouble, show_time) if answer else ()), *_reasons(message)]
         text = "accepted" if exchange.accepted else "rejected"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Protocol, TypeAlias
 
 from interop.feed import Feed
@@ -21,6 +22,14 @@ class Views(Protocol):
         """The name under which this server takes part in conversations."""
 
     @property
+    def role(self) -> str:
+        """What this party is: AGR, DSO or CRO."""
+
+    @property
+    def timezone(self) -> str:
+        """IANA name of the market's zone."""
+
+    @property
     def feed(self) -> Feed: ...
 
     async def messages(self, conversation: str | None, limit: int) -> Sequence[Row]:
@@ -29,6 +38,18 @@ class Views(Protocol):
         Keys: direction ("in", "out"), adapter, peer, kind, message_id, conversation_id, at, state, reason, accepted
         (None while unanswered), reasons, signature, message (canonical; an Acknowledgement answers `refers_to`).
         """
+
+    async def places(self) -> Sequence[Row]:
+        """Keys: period, congestion_point, prognoses, requests, offers, orders (counts), kwh, price, currency."""
+
+    async def place(self, point: str, day: date) -> Row | None:
+        """One congestion point on one day, None where nothing was said about it; keys as `board.place` has them."""
+
+    async def settlements(self) -> Sequence[Row]:
+        """Newest first; keys as `board.settlements` has them."""
+
+    async def reference(self) -> Row:
+        """Keys: day, points, aggregators, updates; points name connections only where they are our own to name."""
 
     async def dispatches(self) -> Sequence[Row]:
         """Keys: id, resource, kind, revision, status, value (the one that holds now), at, reason. Newest first."""

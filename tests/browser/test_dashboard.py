@@ -3,24 +3,15 @@
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from support import cdp
 
 from interop.web import mount
 
 pytestmark = pytest.mark.browser
-
-DRAWN = """(id => {
-  const canvas = document.querySelector(`#${id} canvas`);
-  if (!canvas || !canvas.width) return 0;
-  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-  const seen = new Set();
-  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
-  return seen.size;
-})"""
 
 
 @pytest.fixture
@@ -36,30 +27,14 @@ async def server(views: Any) -> AsyncIterator[TestServer]:
         yield server
 
 
-def complaints(page: Any) -> list[str]:
-    """Errors that the page's console and the browser's log hold."""
-    return [
-        *(str(e["exceptionDetails"]) for e in page.of("Runtime.exceptionThrown")),
-        *(str(e) for e in page.of("Runtime.consoleAPICalled") if e["type"] in ("error", "warning", "assert")),
-        *(e["entry"]["text"] for e in page.of("Log.entryAdded") if e["entry"]["level"] in ("error", "warning")),
-    ]
-
-
-def foreign(page: Any, server: TestServer) -> set[str]:
-    """Requests that went anywhere but to the server."""
-    urls = {e["request"]["url"] for e in page.of("Network.requestWillBeSent")}
-    assert urls
-    return {u for u in urls if urlsplit(u).scheme != "data" and urlsplit(u).netloc != f"127.0.0.1:{server.port}"}
-
-
 async def test_the_overview_draws_the_day_and_follows_it(
     page: Any, server: TestServer, views: Any, sample: ModuleType
 ) -> None:
     await page.goto(f"http://127.0.0.1:{server.port}/")
     await page.until("document.getElementById('connection').textContent === 'Live'")
-    await page.until(f"{DRAWN}('chart-net') > 8")
+    await page.until(f"{cdp.DRAWN}('chart-net') > 8")
     for name in ("pv", "battery", "homes"):
-        assert await page.js(f"{DRAWN}('chart-{name}') > 3"), f"the {name} chart is blank"
+        assert await page.js(f"{cdp.DRAWN}('chart-{name}') > 3"), f"the {name} chart is blank"
     assert "ISP 51" in await page.js("document.getElementById('legend-when').textContent")
     assert await page.js("document.getElementById('value-net_kw').textContent") == "\u2212107.2"
     assert await page.js("document.querySelectorAll('#f-latest svg .message').length") == 5
@@ -85,8 +60,8 @@ async def test_the_overview_draws_the_day_and_follows_it(
     await page.js("document.querySelector('details > summary').click()")
     assert await page.until("document.querySelectorAll('#day-table tbody tr').length") == 96
 
-    assert complaints(page) == []
-    assert foreign(page, server) == set()
+    assert cdp.complaints(page) == []
+    assert cdp.foreign(page, server.port) == set()
 
 
 async def test_every_page_works_on_a_phone_in_the_dark(page: Any, server: TestServer, sample: ModuleType) -> None:
@@ -99,8 +74,8 @@ async def test_every_page_works_on_a_phone_in_the_dark(page: Any, server: TestSe
         assert await page.js("document.querySelectorAll('h1').length") == 1
         back = await page.js("getComputedStyle(document.body).backgroundColor")
         assert max(int(part) for part in back.removeprefix("rgb(").rstrip(")").split(",")) < 60
-    assert complaints(page) == []
-    assert foreign(page, server) == set()
+    assert cdp.complaints(page) == []
+    assert cdp.foreign(page, server.port) == set()
 
 
 async def test_a_page_comes_back_after_the_server_did(page: Any, sample: ModuleType) -> None:

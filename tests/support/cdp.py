@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -28,6 +29,16 @@ _FLAGS = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
+
+DRAWN = """(id => {
+  const canvas = document.querySelector(`#${id} canvas`);
+  if (!canvas || !canvas.width) return 0;
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = new Set();
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
+  return seen.size;
+})"""
+"""JavaScript: how many colours the canvas in an element of that id shows; 0 where nothing is drawn."""
 
 
 def find_chromium() -> str | None:
@@ -86,6 +97,22 @@ class Page:
     async def screenshot(self, path: Path, full: bool = True) -> None:
         shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=full)
         path.write_bytes(base64.b64decode(shot["data"]))
+
+
+def complaints(page: Page) -> list[str]:
+    """Errors that the page's console and the browser's log hold."""
+    return [
+        *(str(e["exceptionDetails"]) for e in page.of("Runtime.exceptionThrown")),
+        *(str(e) for e in page.of("Runtime.consoleAPICalled") if e["type"] in ("error", "warning", "assert")),
+        *(e["entry"]["text"] for e in page.of("Log.entryAdded") if e["entry"]["level"] in ("error", "warning")),
+    ]
+
+
+def foreign(page: Page, port: int | None) -> set[str]:
+    """Requests that went anywhere but to the server on that port."""
+    urls = {e["request"]["url"] for e in page.of("Network.requestWillBeSent")}
+    assert urls
+    return {u for u in urls if urlsplit(u).scheme != "data" and urlsplit(u).netloc != f"127.0.0.1:{port}"}
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from support import web_market
+
 from datamodels import MarketCalendar
 from interop.feed import Feed
 
@@ -146,6 +148,8 @@ class SampleViews:
     """`Views` over lists that a test may change."""
 
     own = OWN
+    role = "AGR"
+    timezone = CALENDAR.tz
 
     def now(self) -> datetime:
         """Market time: the middle of the ISP that is running."""
@@ -160,6 +164,8 @@ class SampleViews:
         self.known: list[dict[str, Any]] = []
         self.alarmed: list[dict[str, Any]] = []
         self.logged: list[dict[str, Any]] = []
+        self.market: web_market.Sample | None = None
+        self.register: dict[str, Any] = {"day": None, "points": [], "aggregators": [], "updates": []}
 
     def fill(self, isps: int = 51) -> SampleViews:
         """A day in progress, with everything that happened until then."""
@@ -167,6 +173,8 @@ class SampleViews:
         self.feed.publish("actuals", actuals(isps))
         self.feed.publish("progress", progress(isps))
         self.said = conversation()
+        self.market = web_market.Sample(self.role)
+        self.register = web_market.register(named=self.role == "CRO")
         self.things = resources(isps)
         self.told = [
             {
@@ -209,6 +217,18 @@ class SampleViews:
 
     async def messages(self, conversation: str | None, limit: int) -> list[dict[str, Any]]:
         return [m for m in self.said if conversation in (None, m["conversation_id"])][-limit:]
+
+    async def places(self) -> list[dict[str, Any]]:
+        return self.market.places() if self.market else []
+
+    async def place(self, point: str, day: date) -> dict[str, Any] | None:
+        return self.market.place(point, day) if self.market else None
+
+    async def settlements(self) -> list[dict[str, Any]]:
+        return self.market.settlements() if self.market else []
+
+    async def reference(self) -> dict[str, Any]:
+        return self.register
 
     async def dispatches(self) -> list[dict[str, Any]]:
         return self.told

@@ -7,10 +7,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from lxml import html
+from support.web_market import POINT, Sample
 
 from interop.web import mount
 
-PAGES = ["/", "/conversations", "/resources", "/peers", "/log"]
+PAGES = ["/", "/market", "/settlement", "/conversations", "/resources", "/peers", "/register", "/log"]
 FRAGMENTS = [
     "now",
     "latest",
@@ -18,6 +19,9 @@ FRAGMENTS = [
     "resources",
     "dispatches",
     "settlement",
+    "places",
+    "settlements",
+    "register",
     "conversations",
     "peers",
     "log",
@@ -70,6 +74,9 @@ async def test_the_overview_tells_the_day(client: TestClient[Any, Any], sample: 
     ("path", "advice"),
     [
         ("/", "No day has been planned yet"),
+        ("/market", "Nothing was traded yet"),
+        ("/settlement", "Nothing was settled yet"),
+        ("/register", "No register was asked"),
         ("/conversations", "No conversations yet"),
         ("/resources", "Nothing has been dispatched"),
         ("/peers", "No peers are configured"),
@@ -126,6 +133,24 @@ async def test_resources_are_ordered_as_people_count(client: TestClient[Any, Any
     assert places == sorted(places)
 
 
+def spoil(data: Any, evil: str) -> Any:
+    """The same data with evil in place of every text."""
+    if isinstance(data, dict):
+        return {key: spoil(value, evil) for key, value in data.items()}
+    if isinstance(data, list):
+        return [spoil(value, evil) for value in data]
+    return evil if isinstance(data, str) else data
+
+
+class Spoilt:
+    """A market whose every text is evil."""
+
+    def __init__(self, market: Sample, evil: str) -> None:
+        self.places = lambda: spoil(market.places(), evil)
+        self.settlements = lambda: spoil(market.settlements(), evil)
+        self.place = lambda point, day: spoil(market.place(POINT, day), evil)
+
+
 async def test_hostile_text_is_text(client: TestClient[Any, Any], views: Any, sample: ModuleType) -> None:
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
     views.said.append(
@@ -140,9 +165,17 @@ async def test_hostile_text_is_text(client: TestClient[Any, Any], views: Any, sa
     views.feed.publish("day", sample.day() | {"congestion_point": evil})
     views.feed.publish("progress", {"phase": evil, "isp": 3, "of": 96, "text": evil, "market_time": evil})
     views.feed.publish("settlement", {"rows": [{"order_reference": evil, "price": evil, "net": 1, "currency": evil}]})
+    views.market, views.register = Spoilt(views.market, evil), spoil(views.register, evil)
     await asyncio.sleep(0)
     page = "/conversations/%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%3E%3Cimg%20src%3Dx%20onerror%3Dalert%282%29%3E"
-    paths = [*PAGES, page, *(f"/fragments/{name}?q={page[15:]}&full=1" for name in FRAGMENTS), f"/{page[15:]}"]
+    paths = [
+        *PAGES,
+        page,
+        "/market/2030-06-02/x",
+        "/fragments/place?day=2030-06-02&point=x",
+        *(f"/fragments/{name}?q={page[15:]}&full=1" for name in FRAGMENTS),
+        f"/{page[15:]}",
+    ]
     for path in paths:
         response = await client.get(path, headers=HTML)
         assert response.status in (200, 404), path
