@@ -109,10 +109,15 @@ class ServerViews:
         return board.settlements(desk.book, self._server.terms, self._server.clock.now()) if desk else []
 
     async def reference(self) -> dict[str, Any]:
-        """Who is connected where, as this party may see it."""
+        """Who is connected where, as this party may see it; connections are named to readers on this machine only."""
         desk, zone = self._desk, self._server.terms.calendar.zone
-        today = self._server.clock.now().astimezone(zone).date()
-        return desk.reference(today) if desk else {"day": None, "points": [], "aggregators": [], "updates": []}
+        if desk is None:
+            return {"day": None, "points": [], "aggregators": [], "updates": []}
+        found = desk.reference(self._server.clock.now().astimezone(zone).date())
+        if not self._server.config.server.is_local:
+            for point in found["points"]:
+                point.pop("named", None)
+        return found
 
     @property
     def timezone(self) -> str:

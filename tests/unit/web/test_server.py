@@ -1,11 +1,15 @@
 """The pages of a real server: what `interop.views` tells is what the templates expect."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import aiohttp
+import pytest
 from lxml import html
+from support.market import CRO, DSO, P1, context, ean, head, point, stay
 
+from datamodels import DsoPortfolioUpdate
+from interop.commonreference.desk import build
 from interop.config import parse_config
 from interop.effects import Alarm, Log
 from interop.market.commands import supply
@@ -15,6 +19,7 @@ from interop.market.desk import MarketDesk
 from interop.market.machine import say
 from interop.server import Server
 
+BEGIN = date(2020, 1, 1)
 CONFIG = {
     "party": {"domain": "agr.example.org", "role": "AGR"},
     "server": {"http_listen": "127.0.0.1:0"},
@@ -67,8 +72,8 @@ async def test_a_real_server_shows_its_pages(tmp_path: Path) -> None:
 
 
 async def test_a_market_desk_shows_its_trade(tmp_path: Path) -> None:
-    point = {"address": "ea1.2030-01.org.example:cp-1", "dso": "dso.example.org"}
-    config = CONFIG | {"desk": {"kind": "manual"}, "market": {"congestion_points": [point]}}
+    place = {"address": "ea1.2030-01.org.example:cp-1", "dso": "dso.example.org"}
+    config = CONFIG | {"desk": {"kind": "manual"}, "market": {"congestion_points": [place]}}
     server = Server(parse_config(config, tmp_path, {}))
     await server.start()
     try:
@@ -79,14 +84,31 @@ async def test_a_market_desk_shows_its_trade(tmp_path: Path) -> None:
         server.desk.book.apply(say(prognosis))
         async with aiohttp.ClientSession(f"http://{server.http_address}") as session:
             for path, told in (
-                ("/market", point["address"]),
-                (f"/market/{day}/{point['address']}", "Nothing was requested"),
+                ("/market", place["address"]),
+                (f"/market/{day}/{place['address']}", "Nothing was requested"),
                 ("/settlement", "Nothing was settled yet"),
                 ("/register", "No register was asked"),
             ):
                 async with session.get(path, headers={"Accept": "text/html"}) as response:
                     assert (response.status, told in await response.text()) == (200, True), path
-            async with session.get(f"/market/{day + timedelta(days=1)}/{point['address']}") as response:
+            async with session.get(f"/market/{day + timedelta(days=1)}/{place['address']}") as response:
                 assert response.status == 404
     finally:
         await server.stop()
+
+
+@pytest.mark.parametrize(("listen", "named"), [("127.0.0.1:8080", True), ("192.0.2.1:8080", False)])
+async def test_connections_are_named_on_this_machine_only(tmp_path: Path, listen: str, named: bool) -> None:
+    config = {"party": {"domain": CRO, "role": "CRO"}, "server": {"http_listen": listen}}
+    config |= {
+        "desk": {"kind": "commonreference", "options": {"mode": "open"}},
+        "peers": [{"domain": DSO, "role": "DSO"}],
+    }
+    server = Server(parse_config(config, tmp_path, {}))  # never started: nothing listens
+    desk = build({"mode": "open"}, context(CRO, [DSO]))
+    points = (point(P1, stay(1, BEGIN), start=BEGIN),)
+    desk.register.apply(DSO, DsoPortfolioUpdate(head(DSO, CRO, "u"), "Europe/Amsterdam", points), BEGIN)
+    server.desk = desk
+    found = await server.views.reference()
+    assert (ean(1) in repr(found)) is named
+    assert found["points"][0]["connections"] == 1
