@@ -74,8 +74,6 @@ class Settings:
     def _value(self, hint: Any, value: Any, where: str) -> Any:
         origin = typing.get_origin(hint)
         if origin in (typing.Union, types.UnionType):
-            if value is None and type(None) in typing.get_args(hint):  # JSON has a null, TOML has none
-                return None
             return self._value(next(a for a in typing.get_args(hint) if a is not type(None)), value, where)
         if origin is tuple:
             if not isinstance(value, list):

@@ -44,9 +44,8 @@ class Sample:
             {"start": 51, "duration": 8, "min_power_w": -3000, "max_power_w": 11000, "disposition": "Available"},
         ]
         for agr, price in ((market.agr, 9), (second, 7)):
-            request = market.dso.say(
-                "request", agr, peer=agr.context.domain, period=day, isps=wanted, contract="c1" if price == 9 else None
-            )
+            under = {"contract": "c1"} if agr is market.agr else {}
+            request = market.dso.say("request", agr, peer=agr.context.domain, period=day, isps=wanted, **under)
             full = [*flat(-18000, 41, 6), *flat(-11000, 47, 4), *flat(6000, 52, 6)]
             less = [*flat(-13000, 41, 6), *flat(-8000, 47, 4)]
             options = [
