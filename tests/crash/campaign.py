@@ -47,7 +47,7 @@ from interop.store import Reader
 WITNESS, PLACE = "witness.example.org", "ea1.2020-01.org.example:witness"
 _CALENDAR = MarketCalendar("Europe/Amsterdam")
 _PATH = "/shapeshifter/api/v3/message"
-_READY_S, _DRAIN_S = 30.0, 60.0
+_READY_S, _DRAIN_S, _PACE_S = 30.0, 60.0, 0.01
 _MANY = 20_000
 
 
@@ -95,6 +95,7 @@ class Witness:
                 message_id, body = self._message()
                 if await self._insist(session, body):
                     self.acknowledged[message_id] = body
+            await asyncio.sleep(_PACE_S)
 
     async def _insist(self, session: aiohttp.ClientSession, body: bytes) -> bool:
         while True:
@@ -139,7 +140,10 @@ class Campaign:
             f'endpoint = "http://127.0.0.1:{own}{_PATH}"',
             *("[[market.congestion_points]]", f'address = "{PLACE}"', f'dso = "{WITNESS}"'),
         ]
-        server = ["[server]", 'data_dir = "data"', 'http_listen = "127.0.0.1:0"', 'log_level = "warning"']
+        server = [
+            *("[server]", 'data_dir = "data"', 'http_listen = "127.0.0.1:0"', 'log_level = "warning"'),
+            *("outbox_first_s = 0.1", "outbox_longest_s = 1.0"),  # the other side is back after a second or two
+        ]
         for domain, more in ((AGR, extra), (DSO, [])):
             lines = [*server, *self.parties.config(domain), *more]
             self.config(domain).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -158,7 +162,7 @@ class Campaign:
             await self._serve(DSO)
             load = asyncio.create_task(self.witness.post())
             for number in range(self.kills):
-                await asyncio.sleep(self.rng.uniform(0.0, 0.5))
+                await asyncio.sleep(self.rng.uniform(0.0, 1.0))
                 domain = self.rng.choice([AGR, DSO])
                 self.fleet.check()
                 await self.fleet.kill(domain)
