@@ -12,13 +12,14 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from datamodels import serial
 from datamodels.calendar import MarketCalendar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["IspSeries", "Run"]
 
@@ -119,6 +120,8 @@ class IspSeries:
 
     def array(self, fill: int = 0) -> NDArray[np.int64]:
         """int64 array (N,), with `fill` W where an ISP is not addressed."""
+        import numpy as np  # who only passes series on need not load it
+
         return np.array([fill if p is None else p for p in self.power_w], dtype=np.int64)
 
     def energy_wh(self) -> float:

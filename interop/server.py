@@ -268,11 +268,14 @@ async def run(config: Config, on_ready: Callable[[Server], None] = lambda server
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     server = Server(config)
+    # What the start builds stays, so looking for garbage among it again and again would be in vain. What messages leave
+    # behind later has few cycles.
+    gc.disable()
     await server.start()
-    # What is there now stays; what messages leave behind has few cycles, so they need not be looked for so often.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
     sys.setswitchinterval(_SWITCH_S)
     on_ready(server)
     try:

@@ -63,6 +63,7 @@ class Witness:
     acknowledged: dict[str, bytes] = field(default_factory=dict)
     repeated: int = 0
     answers: dict[tuple[str, str], set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    count: Counter[tuple[str, str]] = field(default_factory=Counter)
     stopping: bool = False
 
     async def listen(self) -> web.AppRunner:
@@ -78,7 +79,9 @@ class Witness:
         root = re.search(rb"<([A-Za-z-]+) ", payload)
         about = re.search(rb'FlexRequestMessageID="([^"]+)"', payload)
         if root and about:
-            self.answers[root[1].decode(), about[1].decode()].add(payload)
+            answered = root[1].decode(), about[1].decode()
+            self.answers[answered].add(payload)
+            self.count[answered] += 1
         return web.Response()
 
     async def post(self) -> None:
@@ -92,7 +95,7 @@ class Witness:
                 await self._insist(session, self.rng.choice(list(self.acknowledged.values())))
                 self.repeated += 1
             else:
-                message_id, body = self._message()
+                message_id, body = self.message()
                 if await self._insist(session, body):
                     self.acknowledged[message_id] = body
             await asyncio.sleep(_PACE_S)
@@ -109,7 +112,7 @@ class Witness:
                     return False
                 await asyncio.sleep(0.05)
 
-    def _message(self) -> tuple[str, bytes]:
+    def message(self) -> tuple[str, bytes]:
         now = datetime.now(UTC).replace(microsecond=0)
         head = Head(WITNESS, AGR, str(uuid.uuid4()), str(uuid.uuid4()), now)
         period = (now + timedelta(days=7)).date()
