@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test stateful-campaign check bench docs lock clean
+.PHONY: help install demo test stateful-campaign crash-campaign check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     set up, then run the main job on a real grid's data (about two minutes)"
 	@echo "make test     set up, then run the whole test suite"
 	@echo "make stateful-campaign   play the market at random for minutes (EXAMPLES=1000)"
+	@echo "make crash-campaign      kill real servers under load and look for what is lost (KILLS=500)"
 	@echo "make check    ruff, mypy --strict, import contracts"
 	@echo "make bench    measure ours and its peers in one run"
 	@echo "make docs     regenerate what is derived from code"
@@ -36,6 +37,10 @@ test: install
 EXAMPLES ?= 1000
 stateful-campaign: install
 	GRIDPARLEY_STATEFUL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 0 tests/stateful/market
+
+KILLS ?= 500
+crash-campaign: install
+	$(BIN)/python tests/crash/campaign.py --kills $(KILLS)
 
 check: install
 	$(BIN)/ruff check .

@@ -61,8 +61,8 @@ _HOW = (
     "trade after the other, {trades} of them, from the decision to ask until the answer to the order is taken up. "
     "Hostile input: {attacks} kinds of envelopes that must be refused with a 4xx, {hostile} times each; the slowest "
     "of all, and what the process's memory grew by meanwhile. Restart: an aggregator's store of {held} messages, from "
-    "the start of the process, its imports included, until it answers. The load comes from other processes on the same machine: wall "
-    "figures suffer where cores are few. Peer: {peer}"
+    "the start of the process, its imports included, until it answers. The load comes from other processes on the same "
+    "machine: wall figures suffer where cores are few. Peer: {peer}"
 )
 _WITH_PEER = (
     "shapeshifter-uftp's AGR service (FastAPI, uvicorn) under the interpreter that "
