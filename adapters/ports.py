@@ -25,6 +25,7 @@ from datamodels import (
     Problem,
     Resource,
     Telemetry,
+    serial,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Inbound",
     "Interpretation",
     "Known",
+    "Meaning",
     "Messenger",
     "Ports",
     "Receipt",
@@ -64,6 +66,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a message means that says several things at once: `messages` to the market (they need no answer), a limit,
+    and what could not be carried.
+
+    It is the content of one `Received`, so that all of it is durable together, happens in one transaction, and happens
+    once: what the market records is never without the limit that holds, nor the limit without its record.
+    """
+
+    messages: tuple[MarketMessage, ...] = ()
+    signal: GridSignal | None = None
+    losses: tuple[Loss, ...] = ()
+
+
+serial.register(Meaning)
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A message from a peer whose identity the transport has proved.
 
@@ -78,7 +97,7 @@ class Received:
     raw: bytes
     message_id: str | None = None
     conversation_id: str | None = None
-    content: GridSignal | DispatchUpdate | None = None
+    content: GridSignal | DispatchUpdate | Meaning | None = None
     """What the message means, for protocols that answer in the same breath; UFTP leaves it to `Messenger.interpret`."""
     read: object = None
     """What the adapter has read from `raw` already: given back to `interpret` by the same process, None afterwards."""

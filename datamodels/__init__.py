@@ -19,6 +19,7 @@ from datamodels.dispatch import (
 )
 from datamodels.market import (
     Disposition,
+    FlexCall,
     FlexOffer,
     FlexOrder,
     FlexRequest,
@@ -160,6 +161,7 @@ __all__ = [
     "DsoPortfolioUpdate",
     "DsoView",
     "EnvelopeInterval",
+    "FlexCall",
     "FlexOffer",
     "FlexOrder",
     "FlexRequest",

@@ -18,6 +18,7 @@ from datamodels.settlement import Settlement
 
 __all__ = [
     "Disposition",
+    "FlexCall",
     "FlexOffer",
     "FlexOrder",
     "FlexRequest",
@@ -42,6 +43,7 @@ class TradeState(StrEnum):
     SUPERSEDED = "SUPERSEDED"
     REVOKED = "REVOKED"
     EXPIRED = "EXPIRED"
+    BINDING = "BINDING"
     OFFERED = "OFFERED"
     ORDERING = "ORDERING"
     ORDERED = "ORDERED"
@@ -99,8 +101,21 @@ serial.rows(RequestIsp)
 
 
 @dataclass(frozen=True, slots=True)
+class FlexCall:
+    """What makes a request a call: the DSO calls what a group has agreed to, and no offer is made (OpenADR DER
+    profile, FLEX).
+
+    `baseline` is the DSO's own, absolute, and what the request's bounds are relative to; `connections` are the group's.
+    """
+
+    group: str
+    baseline: IspSeries
+    connections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FlexRequest:
-    """A DSO asks for flexibility at a congestion point on one day."""
+    """A DSO asks for flexibility at a congestion point on one day, or calls it where `call` is set: then it binds."""
 
     head: Head
     congestion_point: str
@@ -111,6 +126,7 @@ class FlexRequest:
     isps: tuple[RequestIsp, ...]
     contract: str | None = None
     service_type: str | None = None
+    call: FlexCall | None = None
 
     @property
     def requested(self) -> frozenset[int]:

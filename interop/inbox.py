@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.ports import Interpretation, Messenger, Received
+from adapters.ports import Interpretation, Meaning, Messenger, Received
 from datamodels import Acknowledgement, DispatchUpdate, GridSignal, Severity, decode, encode
 from interop.desk import Desk
-from interop.effects import Alarm, Effect, Send
+from interop.effects import Alarm, Effect, Log, Send
 from interop.step import Step
 from interop.store import Answer, Event, InboxMark, InboxRow, InboxState
 
@@ -68,12 +68,32 @@ def _decide(row: InboxRow, desk: Desk, messengers: Mapping[str, Messenger], step
         return _judged(row, interpretation, effects)
     if row.conflict:
         return _Decision([_conflict(row)], row.kind, row.content, False, ("same id, other content",))
+    if isinstance(content, Meaning):
+        return _meant(content, received, desk, step)
     decided: Sequence[Effect] = ()
     if isinstance(content, GridSignal):
         decided = desk.on_signal(row.peer, row.adapter, content, step.now)
     elif isinstance(content, DispatchUpdate) and step.plan.update(content, step.now):
         decided = desk.on_dispatch_update(content, step.now)
     return _Decision(decided, row.kind, row.content)
+
+
+def _meant(content: Meaning, received: Received, desk: Desk, step: Step) -> _Decision:
+    """All that a message means, in one step: what it says to the market first, since its limit may end that."""
+    peer, about = received.peer, {"peer": received.peer, "message_id": received.message_id}
+    effects: list[Effect] = [
+        Log("message.loss", about | {"field": loss.field, "value": loss.value, "why": loss.why})
+        for loss in content.losses
+    ]
+    for message in content.messages:
+        said = Interpretation(message, needs_answer=False, refers_to=message.head.message_id)
+        effects += desk.on_message(peer, received.adapter, said, received, step.now)
+    if content.signal is not None:
+        effects += desk.on_signal(peer, received.adapter, content.signal, step.now)
+    if not content.messages:
+        return _Decision(effects, received.kind, encode(content.signal))
+    first = content.messages[0]
+    return _Decision(effects, type(first).__name__, encode(first), accepted=True)
 
 
 def _conflict(row: InboxRow) -> Alarm:

@@ -18,10 +18,10 @@ from adapters.openadr3.client import Client, VtnError
 from adapters.openadr3.config import VtnConfig
 from adapters.openadr3.model import Event, Program, Report, Resource, ResourceGroup, Ven
 from adapters.openadr3.owed import Measured, due
-from adapters.openadr3.records import Record, Take, View, created, over
+from adapters.openadr3.records import Record, Take, View, created, message_id, over
 from adapters.openadr3.session import Judged
-from adapters.ports import Change, Direction, Ports, ReceiptStatus, Received
-from datamodels import GridSignal, Problem
+from adapters.ports import Change, Direction, Meaning, Ports, ReceiptStatus, Received
+from datamodels import Problem
 
 __all__ = ["ADAPTER", "EVENT", "METERING", "Link"]
 
@@ -188,20 +188,18 @@ class Link:
 
     async def _take(self, take: Take) -> None:
         assert take.event.id is not None, "judged events have one"
-        for loss in take.losses:
-            log.info("openadr3: event %s: %s %s: %s", take.event.id, loss.field, loss.value, loss.why)
         raw = take.record.body.encode()
         kind = f"event.{take.record.kind}"
-        await self._receive(kind, raw, take.event.id, take.record, take.signal)
+        await self._receive(kind, raw, take.event.id, take.record, Meaning(take.calls, take.signal, take.losses))
 
     async def _withdraw(self, id: str) -> None:
         record, signal = session.withdrawn(id, self.records[id], self.config.peer)
-        await self._receive("event.gone", f"event {id} is shown no more".encode(), id, record, signal)
+        await self._receive("event.gone", f"event {id} is shown no more".encode(), id, record, Meaning(signal=signal))
 
-    async def _receive(self, kind: str, raw: bytes, id: str, record: Record, signal: GridSignal | None) -> None:
+    async def _receive(self, kind: str, raw: bytes, id: str, record: Record, meaning: Meaning) -> None:
         change = self._change(id, record)
-        message_id = f"{id}/{record.revision}" if record.revision else id
-        received = Received(ADAPTER, self.config.peer, kind, raw, message_id, id, signal)
+        about, content = message_id(id, record.revision), None if meaning == Meaning() else meaning
+        received = Received(ADAPTER, self.config.peer, kind, raw, about, id, content)
         receipt = await self._ports.inbound.receive(received, (change,))
         if receipt.status is not ReceiptStatus.NEW:
             await self._ports.state.commit(change)

@@ -1,9 +1,10 @@
 """OpenADR 3 and canonical objects. Pure; what the other side cannot carry is returned as `Loss`.
 
 A FLEX event lowers an absolute ceiling (ACTIVE_BASELINE - FLEX), whatever the service provider itself expected, and has
-neither price nor answer but an ACK. That is a limit and no trade, so it becomes a `GridSignal` IMPORT_LIMIT; an order
-is measured from the aggregator's own prognosis and would move another ceiling. The way out, from a `FlexOrder` to a
-FLEX event, exists for orders whose baseline is the group's.
+neither price nor answer but an ACK. So it is two things at once: a `GridSignal` IMPORT_LIMIT, which is planned for and
+held, and for the market's book a `FlexRequest` with a `FlexCall` (`calls`), which binds and is answered by no offer. It
+is no order: an order is measured from the aggregator's own prognosis and would move another ceiling. The way out, from
+a `FlexOrder` to a FLEX event, exists for orders whose baseline is the group's.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from adapters.openadr3.members import Version
 from adapters.openadr3.model import Event, Program, Resource, ResourceGroup, Ven
 from adapters.openadr3.profiles.rule import kw, single
 from adapters.openadr3.timeline import expand
-from datamodels import GridSignal, Loss
+from datamodels import FlexRequest, GridSignal, Loss
 
-__all__ = ["DER", "Record", "Take", "View", "baseline_of", "created", "newest_baseline", "over"]
+__all__ = ["DER", "Record", "Take", "View", "baseline_of", "created", "message_id", "newest_baseline", "over"]
 
 DER = "DER"
 """Profile of a record; those of GAC are the editions."""
@@ -70,12 +70,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """An event to be made durable: its record, and the limit it means where it means one."""
+    """An event to be made durable: its record, and where it means something, the limit and what it calls."""
 
     record: Record
     event: Event
     signal: GridSignal | None
     losses: tuple[Loss, ...] = ()
+    calls: tuple[FlexRequest, ...] = ()
 
 
 def baseline_of(group_name: str, records: Iterable[Record], group: ResourceGroup | None = None) -> Decimal | None:
@@ -89,6 +90,11 @@ def baseline_of(group_name: str, records: Iterable[Record], group: ResourceGroup
 def newest_baseline(group_name: str, records: Iterable[Record]) -> Record | None:
     mine = [r for r in records if r.kind == "baseline" and not r.gone and group_name in (r.event.targets or ())]
     return max(mine, key=lambda record: created(record.event), default=None)
+
+
+def message_id(event_id: str, revision: int) -> str:
+    """An event's id, as long as it was not withdrawn; then with the revision of the limit it means."""
+    return f"{event_id}/{revision}" if revision else event_id
 
 
 def over(record: Record) -> datetime | None:

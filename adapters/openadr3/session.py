@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from adapters.openadr3 import mapping
+from adapters.openadr3.calls import calls
 from adapters.openadr3.codec import dumps, encode
 from adapters.openadr3.config import VtnConfig
 from adapters.openadr3.members import Version
 from adapters.openadr3.model import Event, ResourceGroup, ValuesMap
 from adapters.openadr3.profiles import der, der_reports, gac
 from adapters.openadr3.profiles.rule import Around, kw, single
-from adapters.openadr3.records import DER, Record, Take, View, baseline_of, created
+from adapters.openadr3.records import DER, Record, Take, View, baseline_of, created, message_id
 from datamodels import (
     GridSignal,
+    Head,
     Loss,
     MarketTerms,
     Problem,
@@ -172,7 +175,22 @@ def _der(
     record = replace(record, baseline_kw=str(baseline), connections=_connections(look.view, group))
     targets, losses = _group_targets(look, group)
     signal, more = mapping.ceiling_of_flex(event, baseline, look.config.peer, targets)
-    return _checked(Take(record, event, signal, losses + more))
+    take = Take(record, event, signal, losses + more)
+    address = address_of(look.config, look.terms, str(single(group.attributes, "CONGESTION_POINT_ID")))
+    return _checked(take if address is None else _called(look, take, baseline, address))
+
+
+def _called(look: _Look, take: Take, baseline: Decimal, address: str) -> Take:
+    """With what the event calls. The recipient is named as the profile names it; it may have been called before."""
+    id, record = take.event.id or "", take.record
+    before = look.known.get(id)
+    revision = before.revision + 1 if before else 0
+    config, at = look.config, created(take.event)
+    about = Head(config.peer, config.ven_name, message_id(id, revision), id, at)
+    requests, losses = calls(
+        take.event, baseline, address, record.connections, look.terms.calendar, about, revision + 1
+    )
+    return replace(take, calls=requests, losses=take.losses + losses)
 
 
 def _gac(look: _Look, event: Event, body: bytes, edition: gac.Edition) -> tuple[Take | None, list[Problem]]:

@@ -26,7 +26,8 @@ class Agreements:
     """Messages about one congestion point and day, oldest first; what a peer refused is left out.
 
     `asked_of` is the baseline of each request (None while nothing is prognosed), `said` how many prognoses were sent,
-    refused ones included, and `answered` whether the last of them has its answer.
+    refused ones included, and `answered` whether the last of them has its answer. `calls` are requests that bind: what
+    they leave is imposed as a limit, and no offer answers them.
     """
 
     prognoses: tuple[Prognosis, ...] = ()
@@ -36,11 +37,13 @@ class Agreements:
     asked_of: tuple[Prognosis | None, ...] = ()
     said: int = 0
     answered: bool = True
+    calls: tuple[FlexRequest, ...] = ()
 
     @classmethod
     def of(cls, book: Book, congestion_point: str, period: date) -> Agreements:
         prognoses: list[Prognosis] = []
         requests: list[FlexRequest] = []
+        calls: list[FlexRequest] = []
         offers: list[Record] = []
         orders: list[FlexOrder] = []
         asked_of: list[Prognosis | None] = []
@@ -53,7 +56,11 @@ class Agreements:
                     if record.accepted is not False:
                         prognoses.append(message)
                 case FlexRequest() if record.accepted and not ours:
-                    if _about(message, congestion_point, message.period, period):
+                    if not _about(message, congestion_point, message.period, period):
+                        continue
+                    if message.call is not None:
+                        calls += [] if record.revoked else [message]
+                    else:
                         requests.append(message)
                         asked_of.append(prognoses[-1] if prognoses else None)
                 case FlexOffer() if ours and _about(message, congestion_point, _day_of(message), period):
@@ -63,7 +70,16 @@ class Agreements:
                         orders.append(message)
         first = prognoses[0] if prognoses else None
         baselines = tuple(prognosis or first for prognosis in asked_of)
-        return cls(tuple(prognoses), tuple(requests), tuple(offers), tuple(orders), baselines, said, answered)
+        return cls(
+            tuple(prognoses),
+            tuple(requests),
+            tuple(offers),
+            tuple(orders),
+            baselines,
+            said,
+            answered,
+            tuple(calls),
+        )
 
     @property
     def prognosis(self) -> Prognosis | None:

@@ -36,8 +36,9 @@ from interop.aggregator.planner import DayPlan, Planner
 from interop.aggregator.settling import ean, metering, newest
 from interop.aggregator.show import kilowatts
 from interop.desk import DeskContext
-from interop.effects import Effect, Log, Put, Withdraw
+from interop.effects import Alarm, Effect, Log, Put, Withdraw
 from interop.market.book import Book
+from interop.market.called import ceiling
 from interop.market.ids import head
 from interop.market.portfolio import agr_view, reference_operator
 from interop.signals import Signals
@@ -46,6 +47,7 @@ __all__ = ["METERED_AFTER", "Day", "Speaker"]
 
 METERED_AFTER = timedelta(minutes=45)
 _NOISES = 3
+_SHORT_W = 100
 _BEHIND = frozenset({ResourceKind.METER, ResourceKind.PV, ResourceKind.BATTERY})
 _OBEYED = frozenset({SignalKind.IMPORT_LIMIT, SignalKind.EXPORT_LIMIT})
 
@@ -200,7 +202,7 @@ class Day:
         note = Put("dispatched", source, True)
         self.desk.book.apply([note])
         count = {"order": source, "resources": len(self.operation.controlled)}
-        await self.context.do([*effects, note, Log("order.dispatched", count)])
+        await self.context.do([*effects, note, Log("order.dispatched", count), *self._short(agreed, plan)])
 
     async def reprognose(self, now: datetime) -> None:
         """Send the prognosis' next revision where the plan has moved away from it and can still be traded."""
@@ -256,6 +258,18 @@ class Day:
             total = total + measured
         return total, quality
 
+    def _short(self, agreed: Agreements, plan: DayPlan) -> list[Alarm]:
+        """What people must know of calls that are obeyed here and that a plan does not deliver."""
+        alarms: list[Alarm] = []
+        for call in agreed.calls:
+            limit = self.desk.signals.get(signals.key_of(call.head.sender, call.head.conversation_id))
+            over = {k: (plan.net_w.at(k) or 0) - most for k, most in ceiling(call).items()}
+            if limit is not None and self.obeys(limit) and (worst := max(over.values())) > _SHORT_W:
+                isps = sum(w > _SHORT_W for w in over.values())
+                text = f"call {call.head.message_id}: in {isps} ISPs the plan is above the ceiling, by up to {worst} W"
+                alarms.append(Alarm("call.short", call.head.sender, text))
+        return alarms
+
     def _is_limited(self, now: datetime) -> bool:
         """Whether a limit is imposed on what is left of the day."""
         begin, end = max(self.span[0], now), self.span[1]
@@ -281,7 +295,7 @@ class Day:
         agreed = self.agreed()
         low, high = self.allowed(agreed) if agreed.prognosis else ([], [])
         day = self.operation.day
-        requested = frozenset[int]().union(*(request.requested for request in agreed.requests))
+        requested = frozenset[int]().union(*(r.requested for r in (*agreed.requests, *agreed.calls)))
         self.context.feed.publish(
             "day",
             {

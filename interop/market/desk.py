@@ -20,6 +20,7 @@ from datamodels import DispatchUpdate, GridSignal, Head, MarketMessage, OfferRev
 from interop.desk import DeskContext
 from interop.effects import Alarm, Effect, Log, Put
 from interop.market.book import MESSAGE, Book
+from interop.market.called import taken_back
 from interop.market.commands import compose
 from interop.market.deadline import deadline
 from interop.market.machine import Judgement, conflict, forward, react, say
@@ -111,6 +112,7 @@ class MarketDesk(ABC):
         if any(isinstance(effect, Put) for effect in effects) and not signal.cancelled and not self.obeys(signal):
             text = f"signal {signal.id} ({signal.kind}) is recorded, but nothing here acts on it"
             effects.append(Alarm("signal.not_obeyed", peer, text))
+        effects += taken_back(self.book, peer, signal, now)
         self.book.apply(effects)
         self._wake.set()
         return effects

@@ -23,6 +23,7 @@ from datamodels import (
     Settlement,
 )
 from interop.market.book import Book, Record
+from interop.market.called import actual, end
 from interop.market.machine import DISPOSITION
 
 __all__ = ["MEANING", "Event", "Facts"]
@@ -40,6 +41,7 @@ class Event(StrEnum):
     ORDERED = "ordered"
     PARTLY_ORDERED = "partly ordered"
     ORDER_REFUSED = "order refused"
+    BOUND = "bound"
     DISPATCHED = "dispatched"
     DELIVERED = "delivered"
     METERED = "metered"
@@ -52,16 +54,17 @@ MEANING: Mapping[Event, str] = {
     Event.ACCEPTED: "the recipient answered that it accepts it",
     Event.REJECTED: "the recipient answered that it refuses it, with every reason",
     Event.SUPERSEDED: "a newer one about the same was accepted",
-    Event.REVOKED: "the aggregator took it back",
+    Event.REVOKED: "who said it took it back",
     Event.EXPIRED: "its expiry, or its day, is over",
     Event.OFFERED: "an offer that answers it was sent",
     Event.ORDER_PLACED: "an order for it was sent",
     Event.ORDERED: "that order was accepted, for all of an option",
     Event.PARTLY_ORDERED: "that order was accepted, for a part of an option",
     Event.ORDER_REFUSED: "that order was refused",
+    Event.BOUND: "the deadline for calling is over",
     Event.DISPATCHED: "the aggregator told its resources",
     Event.DELIVERED: "its last ISP is over",
-    Event.METERED: "the aggregator's metering of its day was accepted",
+    Event.METERED: "the aggregator's metering of its day was accepted; of a call: said, for all its connections",
     Event.SETTLED: "the newest settlement of it stands",
     Event.DISPUTED: "the aggregator disputes the newest settlement of it",
 }
@@ -189,7 +192,7 @@ class Facts:
         orders = self._orders.get(message.head.message_id, ())
         return bool(orders) and all(r.accepted is False for r in orders)
 
-    def _revoked(self, record: Record, message: FlexOffer) -> bool:
+    def _revoked(self, record: Record, message: FlexOffer | FlexRequest) -> bool:
         return record.revoked
 
     def _expired(self, record: Record, message: FlexRequest | FlexOffer) -> bool:
@@ -202,6 +205,12 @@ class Facts:
         same = self._bought[message.power.period]
         later = same[same.index(message.order_reference) :]
         return any(self._book.document("dispatched", reference) for reference in later)
+
+    def _call_over(self, record: Record, message: FlexRequest) -> bool:
+        return end(message) <= self._now
+
+    def _call_metered(self, record: Record, message: FlexRequest) -> bool:
+        return actual(self._book, message) is not None
 
     def _delivered(self, record: Record, message: FlexOrder) -> bool:
         power = message.power
@@ -238,6 +247,10 @@ _TELL: Mapping[tuple[type[MarketMessage], Event], Callable[[Facts, Record, Any],
     (FlexRequest, Event.ORDER_PLACED): Facts._request_ordered,
     (FlexRequest, Event.SUPERSEDED): Facts._newer_request,
     (FlexRequest, Event.EXPIRED): Facts._expired,
+    (FlexRequest, Event.REVOKED): Facts._revoked,
+    (FlexRequest, Event.BOUND): Facts._expired,
+    (FlexRequest, Event.DELIVERED): Facts._call_over,
+    (FlexRequest, Event.METERED): Facts._call_metered,
     (FlexOffer, Event.ORDER_PLACED): Facts._offer_placed,
     (FlexOffer, Event.ORDERED): Facts._offer_ordered,
     (FlexOffer, Event.PARTLY_ORDERED): Facts._offer_partly_ordered,

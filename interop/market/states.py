@@ -76,6 +76,16 @@ def _cycle(name: str, *kinds: type[MarketMessage], moves: str) -> LifeCycle:
     return LifeCycle(name, kinds, tuple(transitions))
 
 
+CALL = _cycle(
+    "FlexRequest that calls",
+    FlexRequest,
+    moves="""
+    SENT: accepted ACCEPTED, rejected REJECTED
+    ACCEPTED: revoked REVOKED, bound BINDING
+    BINDING: revoked REVOKED, delivered DELIVERED
+    DELIVERED: metered METERED
+    """,
+)
 CYCLES: tuple[LifeCycle, ...] = (
     _cycle(
         "Prognosis",
@@ -97,6 +107,7 @@ CYCLES: tuple[LifeCycle, ...] = (
         EXPIRED: rejected REJECTED
         """,
     ),
+    CALL,
     _cycle(
         "FlexOffer",
         FlexOffer,
@@ -164,12 +175,14 @@ CYCLES: tuple[LifeCycle, ...] = (
         """,
     ),
 )
-_BY_KIND: Mapping[type[MarketMessage], LifeCycle] = {kind: cycle for cycle in CYCLES for kind in cycle.kinds}
+_BY_KIND: Mapping[type[MarketMessage], LifeCycle] = {
+    kind: cycle for cycle in CYCLES if cycle is not CALL for kind in cycle.kinds
+}
 
 
 def cycle_of(message: MarketMessage) -> LifeCycle:
     """The life cycle of a message (KeyError for an answer, which has none)."""
-    return _BY_KIND[type(message)]
+    return CALL if isinstance(message, FlexRequest) and message.call is not None else _BY_KIND[type(message)]
 
 
 def state_of(book: Book, record: Record, now: datetime) -> TradeState:

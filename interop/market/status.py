@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from datamodels import (
     SettlementRow,
 )
 from interop.market.book import Book, Record
+from interop.market.called import Delivery, actual, deliveries
 from interop.market.facts import Facts
 from interop.market.machine import DISPOSITION, kind_of
 from interop.market.states import steps
@@ -85,6 +86,30 @@ def _request(book: Book, request: FlexRequest, now: datetime) -> Row:
         "expired": request.expires <= now,
         "requested": sorted(request.requested),
         "contract": request.contract,
+        "call": None if request.call is None else _call(book, request),
+    }
+
+
+def _call(book: Book, request: FlexRequest) -> Row:
+    """What a call asked, and what was delivered and missed, None as long as that is not metered: interval by interval,
+    and in all of those that asked for something."""
+    rows = [_delivery(part, request.calendar.isp_hours) for part in deliveries(request, actual(book, request))]
+    asking = [row for row in rows if row["asked_kw"]]
+    sums = {name: [row[name] for row in asking] for name in ("asked_kwh", "delivered_kwh", "missed_kwh")}
+    return {n: None if None in parts else round(sum(parts), 3) for n, parts in sums.items()} | {"intervals": rows}
+
+
+def _delivery(part: Delivery, hours: float) -> Row:
+    delivered, missed = part.delivered_w, part.missed_w
+    asked_wh = part.asked_w * ((part.end - part.begin) / timedelta(hours=1))
+    return {
+        "begin": part.begin.isoformat(),
+        "end": part.end.isoformat(),
+        "asked_kw": part.asked_w / 1000,
+        "delivered_kw": None if delivered is None else [w / 1000 for w in delivered],
+        "asked_kwh": round(asked_wh / 1000, 3),
+        "delivered_kwh": None if delivered is None else round(sum(delivered) * hours / 1000, 3),
+        "missed_kwh": None if missed is None else round(sum(missed) * hours / 1000, 3),
     }
 
 

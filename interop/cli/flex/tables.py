@@ -54,7 +54,10 @@ def _table(kind: str, rows: list[Row]) -> Table:
 
 
 def _request(row: Row) -> Iterator[tuple[str, ...]]:
-    yield row["period"], _isps(row["requested"]), row["expires"], row["contract"] or ""
+    call = row["call"] or {}
+    energies = (call.get(name) for name in ("asked_kwh", "delivered_kwh", "missed_kwh"))
+    called = ["" if energy is None else str(energy) for energy in energies]
+    yield row["period"], _isps(row["requested"]), row["expires"], row["contract"] or "", *called
 
 
 def _offer(row: Row) -> Iterator[tuple[str, ...]]:
@@ -96,7 +99,7 @@ _TABLES: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterator[tuple[str, ..
     "reference": (("kind", "day", "about"), _about),
     "prognoses": (("day", "revision", "energy"), _energy),
     "reservations": (("day", "", "energy"), _energy),
-    "requests": (("day", "requested ISPs", "expires", "contract"), _request),
+    "requests": (("day", "requested ISPs", "expires", "contract", "called kWh", "delivered", "missed"), _request),
     "offers": (("option", "energy", "price", "per kWh", "least", "expires"), _offer),
     "orders": (("reference", "day", "energy", "factor", "price"), _order),
     "meterings": (("day", "revision", "energy"), _energy),

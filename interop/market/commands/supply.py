@@ -204,6 +204,8 @@ def _asked(book: Book, id: str, now: datetime) -> FlexRequest:
     record = book.record(id)
     if record is None or not isinstance(record.message, FlexRequest) or record.direction is not Direction.IN:
         raise LookupError(f"no request {id} was made to us; gridparley flex status lists them")
+    if record.message.call is not None:
+        raise ValueError(f"request {id} calls what group {record.message.call.group} agreed to: no offer answers it")
     if record.message.expires <= now:
         raise ValueError(f"request {id} expired at {record.message.expires:%Y-%m-%d %H:%M}Z")
     return record.message

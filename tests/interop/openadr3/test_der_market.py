@@ -19,6 +19,7 @@ from datamodels import (
     DispatchInterval,
     DispatchKind,
     FlexOffer,
+    FlexRequest,
     GridSignal,
     IspSeries,
     MarketCalendar,
@@ -37,6 +38,7 @@ from interop.desk import DeskContext, DeskRunner
 from interop.effects import Effect, Instruct, Put, Withdraw
 from interop.market.desk import MarketDesk
 from interop.market.ids import head
+from interop.market.status import status
 from interop.server import Server
 
 AGR, DSO = "agr.example.org", "dso.example.org"
@@ -260,6 +262,7 @@ async def test_the_vtn_may_be_down_and_we_may_be_killed(vtn: Vtn, party: Callabl
     assert [len(_values(i)) for i in report["resources"][0]["intervals"]] == [24]
     assert await _reports(vtn, "ACK", 0) == []  # the new VTN did not get a second one
     assert not server.withdrawn
+    assert [m.head.message_id for m in server.desk.book.messages(FlexRequest)] == [event["id"]]
 
 
 async def test_a_deleted_event_ends_its_limit(vtn: Vtn, party: Callable[[], Any]) -> None:
@@ -270,6 +273,8 @@ async def test_a_deleted_event_ends_its_limit(vtn: Vtn, party: Callable[[], Any]
     await vtn.drop("events", event["id"])
     await until(lambda: server.withdrawn == [event["id"]], "the limit is withdrawn")
     assert server.desk.signals[f"{DSO}/{event['id']}"].cancelled
+    (row,) = status(server.desk.book, server.clock.now())["requests"]
+    assert (row["id"], row["state"]) == (event["id"], "REVOKED")
 
 
 async def test_what_the_profile_forbids_is_refused_and_told(vtn: Vtn, party: Callable[[], Any]) -> None:
@@ -292,7 +297,7 @@ async def test_offers_become_flex_deltas_and_prognoses_stay_unsaid(vtn: Vtn, par
     await publish(vtn)
     server = await party()
     link = server.adapters["openadr3"]._links[DSO]
-    await until(lambda: link.group_at(POINT) and link.records, "the group and its baseline are known")
+    await until(lambda: any(r.kind == "baseline" for r in link.records.values()), "the group's baseline is known")
     now = server.clock.now()
     power = IspSeries.from_runs(CALENDAR, DAY, [Run(41, 8, -12_340)])
     option = OfferOption("o1", Decimal("7.50"), power)

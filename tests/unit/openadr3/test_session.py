@@ -142,6 +142,49 @@ def test_a_group_beside_another_of_ours_limits_no_congestion_point() -> None:
     assert [loss.field for loss in unknown.losses] == ["CONGESTION_POINT_ID"]
 
 
+def test_what_is_called_goes_to_the_market_as_a_request_against_the_baseline() -> None:
+    take = look(der_view("anchor", "flex", "baseline", baseline={"intervals.0.payloads.0.values.0": 100})).take[-1]
+    (call,) = take.calls
+    assert call.call is not None
+    assert (call.call.group, call.call.connections) == ("group-1", (f"ean.{EAN}",))
+    assert set(call.call.baseline.power_w) == {100_000}
+    assert (call.congestion_point, call.period, call.revision) == (POINT, date(2026, 11, 24), 1)
+    assert (call.contract, call.service_type, call.head.conversation_id) == ("group-1", "FLEX", FLEX)
+    assert call.expires == datetime(2026, 11, 23, tzinfo=UTC)
+    # 16:00Z is 17:00 in Amsterdam: an hour beside the dispatch, two hours of 40.25 kW, and an hour after it.
+    assert [(i.start, i.duration, i.disposition.value, i.min_power_w, i.max_power_w) for i in call.isps] == [
+        (69, 4, "Available", -100_000, 0),
+        (73, 8, "Requested", -100_000, -40_250),
+        (81, 4, "Available", -100_000, 0),
+    ]
+
+
+def test_a_call_that_is_withdrawn_and_shown_again_is_another_message() -> None:
+    known = {t.event.id or "": t.record for t in look(der_view("anchor", "flex")).take}
+    gone = known | {FLEX: withdrawn(FLEX, known[FLEX], "dso")[0]}
+    (back,) = look(der_view("anchor", "flex"), gone).take
+    (call,) = back.calls
+    assert (call.head.message_id, call.head.conversation_id, call.revision) == (f"{FLEX}/2", FLEX, 3)
+    assert back.record.revision == 2
+
+
+def test_what_is_called_across_midnight_is_a_request_for_each_day() -> None:
+    late = {
+        "intervals.0.intervalPeriod.start": "2026-11-24T20:10:00Z",
+        "intervals.1.intervalPeriod.start": "2026-11-24T21:10:00Z",
+        "intervals.2.intervalPeriod.start": "2026-11-24T23:10:00Z",
+        "intervalPeriod.start": "2026-11-24T10:00:00Z",
+    }
+    take = look(der_view("anchor", "flex", flex=late)).take[-1]
+    assert [(c.period.day, c.head.message_id) for c in take.calls] == [(24, FLEX), (25, f"{FLEX}/2026-11-25")]
+    assert [[(i.start, i.duration) for i in c.isps] for c in take.calls] == [[(86, 4), (90, 7)], [(1, 1), (2, 4)]]
+    assert {loss.why for loss in take.losses} == {"begins inside an ISP"}
+
+
+def test_where_no_congestion_point_is_known_nothing_is_called_in_the_market() -> None:
+    assert look(der_view("anchor", "flex"), config=replace(CONFIG, congestion_points={})).take[-1].calls == ()
+
+
 def test_a_ceiling_below_zero_is_a_limit_of_zero_and_a_loss() -> None:
     event = read("flex", DER["flex"])
     signal, losses = mapping.ceiling_of_flex(event, Decimal("20.25"), "dso", [])
