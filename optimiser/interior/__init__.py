@@ -20,8 +20,8 @@ from optimiser.portfolio import Limits, Portfolio, Tariffs
 
 __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
 
-_PROMISING = 1.2
-"""The repaired plan tends to be a little better than the iterate: from here on it is worth a look."""
+_PROMISING = 2.0
+"""The repaired plan tends to be better than the iterate: from here on it is worth a look."""
 
 
 def candidates(

@@ -1,7 +1,13 @@
-"""Variables in boxes, l <= x <= u, and the interior point's arithmetic on them; one mechanism for homes and limits.
+"""Variables in boxes, 0 <= x <= width, and the interior point's arithmetic on them; one mechanism for homes and limits.
 
-The slacks xl = x - l and xu = u - x are kept as variables of their own: recomputed from x they lose all digits near a
-bound. Variables with l = u never move; their slacks and multipliers stand at 1 and are left out of every sum.
+The slacks xl = x and xu = width - x are kept as variables of their own: recomputed from each other they lose all digits
+near a bound. Variables without width never move; their slacks and multipliers stand at 1 and are left out of every sum.
+
+Only what must last is stored. The multipliers' direction follows from that of x: with r = p/xl of the last direction p,
+
+    dzl = bl - zl - zl dx/xl,   bl = target/xl + zl r (1 + r)
+
+and the same with other signs for the upper slack; p = 0 and target = 0 is the affine direction.
 """
 
 from __future__ import annotations
@@ -9,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimiser.interior.fast import kernel, kernels
 from optimiser.portfolio import FloatArray
@@ -18,7 +25,7 @@ __all__ = ["Box", "Product", "Step"]
 _REGULAR = 1e-8
 _FIXED = 1e-9
 _MARGIN = 0.02
-_BLOCK = 8192  # stays in the cache
+_BLOCK = 4096  # what a kernel holds at once stays in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,83 +57,84 @@ class Step:
 
 
 class Box:
-    """Flat arrays (V,) of variables: bounds, costs, slacks, multipliers, and the direction that is being taken."""
+    """Flat arrays (V,) of variables: slacks, multipliers, and the direction that is being taken."""
 
     def __init__(
         self,
-        lower: FloatArray,
-        upper: FloatArray,
-        cost: FloatArray,
+        width: FloatArray,
         start: FloatArray,
         dual_lower: FloatArray | float,
         dual_upper: FloatArray | float,
     ) -> None:
         self._run = kernels()
-        self.lower, self.upper, self.cost = lower, upper, cost
-        width = upper - lower
-        free = width > _FIXED
-        self.free = free.astype(np.float64)
-        self.count = int(free.sum())
-        start = np.clip(start, lower + _MARGIN * width, upper - _MARGIN * width)
-        self.xl = np.where(free, start - lower, 1.0)
-        self.xu = np.where(free, upper - start, 1.0)
-        self.zl = np.where(free, dual_lower, 1.0)
-        self.zu = np.where(free, dual_upper, 1.0)
-        self.theta, self.h, self.dx, self.dzl, self.dzu = (np.zeros_like(lower) for _ in range(5))
-        self.bend_l, self.bend_u = np.zeros_like(lower), np.zeros_like(lower)
+        self.free: NDArray[np.bool_] = width > _FIXED
+        self.count = int(self.free.sum())
+        start = np.clip(start, _MARGIN * width, (1.0 - _MARGIN) * width)
+        self.xl = np.where(self.free, start, 1.0)
+        self.xu = np.where(self.free, width - start, 1.0)
+        self.zl = np.where(self.free, dual_lower, 1.0)
+        self.zu = np.where(self.free, dual_upper, 1.0)
+        self.reduced = self.xl
+        self.ease()
+
+    def ease(self) -> None:
+        """Give up what is only needed within an iteration."""
+        self.theta = self.past = self.dx = np.empty(0)
 
     @property
     def x(self) -> FloatArray:
-        return np.asarray(self.lower + self.free * self.xl)
-
-    def objective(self) -> float:
-        return float(self.cost @ self.x)
+        return np.asarray(self.free * self.xl)
 
     def bound(self, reduced: FloatArray) -> float:
-        """Least of reduced.x over the boxes."""
-        return float(np.where(reduced > 0, self.lower, self.upper) @ reduced)
+        """Least of reduced.x over the boxes; the width is what the slacks add up to."""
+        return float(self._run["least"](reduced, self.xl, self.xu, self.free))
 
     def complementarity(self) -> float:
         return float(self.xl @ self.zl + self.xu @ self.zu) - 2.0 * (self.free.size - self.count)
 
     def aim(self, reduced: FloatArray) -> None:
-        """Weights theta = 1 / (zl/xl + zu/xu), and the right-hand side of the affine direction (no complementarity)."""
+        """Weights theta = 1 / (zl/xl + zu/xu) for the affine direction at the costs `reduced` (kept)."""
+        self.reduced, self.target = reduced, 0.0
+        self.past, self.dx, self.theta = (np.zeros_like(self.xl) for _ in range(3))
+        self._at = self.complementarity()
         self._run["weigh"](self.xl, self.xu, self.zl, self.zu, self.free, _REGULAR, self.theta)
-        self.h[:] = reduced
-        self.bend_l[:] = 0.0
-        self.bend_u[:] = 0.0
 
-    def correct(self, target: float, reduced: FloatArray) -> None:
-        """Right-hand side that aims at complementarity `target` and allows for what the last direction bent."""
-        self._run["bend"](
-            target, self.dx, self.dzl, self.dzu, self.xl, self.xu, reduced, self.bend_l, self.bend_u, self.h
-        )
+    def correct(self, target: float) -> None:
+        """Aim at complementarity `target`, and allow for what the last direction bent."""
+        self.target = target
+        self.past, self.dx = self.dx, self.past
+
+    def pull(self) -> FloatArray:
+        """theta h, where the direction is theta (gradient - h)."""
+        out = np.empty_like(self.xl)
+        self._run["pulled"](*self._bent(), out)
+        return out
 
     def move(self, gradient: FloatArray) -> Step:
-        """Direction for `gradient` = A'dy + C'dlam (overwritten), and how far it goes."""
-        shrink, fade, primal, dual, both = self._run["direct"](
-            gradient,
-            self.h,
-            self.theta,
-            self.free,
-            self.xl,
-            self.xu,
-            self.zl,
-            self.zu,
-            self.bend_l,
-            self.bend_u,
-            self.dx,
-            self.dzl,
-            self.dzu,
-        )
-        return Step(_reach(shrink), _reach(fade), Product(self.complementarity(), primal, dual, both))
+        """Direction for `gradient` = A'dy + C'dlam, and how far it goes."""
+        shrink, fade, primal, dual, both = self._run["direct"](gradient, *self._bent(), self.free, self.dx)
+        return Step(_reach(shrink), _reach(fade), Product(self._at, primal, dual, both))
 
     def advance(self, primal: float, dual: float) -> None:
-        self._run["follow"](primal, dual, self.dx, self.dzl, self.dzu, self.xl, self.xu, self.zl, self.zu)
+        self._run["follow"](
+            primal, dual, self.target, self.past, self.dx, self.xl, self.xu, self.zl, self.zu, self.free
+        )
+
+    def _bent(self) -> tuple[float | FloatArray, ...]:
+        return self.target, self.past, self.theta, self.reduced, self.xl, self.xu, self.zl, self.zu
 
 
 def _reach(shrink: float) -> float:
     return 1.0 / shrink if shrink > 1e-12 else 1e12
+
+
+@kernel
+def least(reduced: FloatArray, xl: FloatArray, xu: FloatArray, free: NDArray[np.bool_]) -> float:
+    total = 0.0
+    for begin in range(0, reduced.size, _BLOCK):
+        end = begin + _BLOCK
+        total += np.dot(np.minimum(reduced[begin:end], 0.0), free[begin:end] * (xl[begin:end] + xu[begin:end]))
+    return total
 
 
 @kernel
@@ -135,86 +143,102 @@ def weigh(
     xu: FloatArray,
     zl: FloatArray,
     zu: FloatArray,
-    free: FloatArray,
+    free: NDArray[np.bool_],
     regular: float,
     theta: FloatArray,
 ) -> None:
     for begin in range(0, theta.size, _BLOCK):
         end = begin + _BLOCK
-        weight = zl[begin:end] / xl[begin:end] + zu[begin:end] / xu[begin:end] + regular
-        theta[begin:end] = free[begin:end] / weight
+        below, above = xl[begin:end], xu[begin:end]
+        # One division: xl xu / (zl xu + zu xl + regular xl xu).
+        both = below * above
+        theta[begin:end] = free[begin:end] * both / (zl[begin:end] * above + zu[begin:end] * below + regular * both)
 
 
 @kernel
-def bend(
+def pulled(
     target: float,
-    dx: FloatArray,
-    dzl: FloatArray,
-    dzu: FloatArray,
+    past: FloatArray,
+    theta: FloatArray,
+    reduced: FloatArray,
     xl: FloatArray,
     xu: FloatArray,
-    reduced: FloatArray,
-    bend_l: FloatArray,
-    bend_u: FloatArray,
-    h: FloatArray,
+    zl: FloatArray,
+    zu: FloatArray,
+    out: FloatArray,
 ) -> None:
-    for begin in range(0, dx.size, _BLOCK):
+    for begin in range(0, out.size, _BLOCK):
         end = begin + _BLOCK
-        d = dx[begin:end]
-        low = (target - d * dzl[begin:end]) / xl[begin:end]
-        high = (target + d * dzu[begin:end]) / xu[begin:end]
-        h[begin:end] = reduced[begin:end] - low + high
-        bend_l[begin:end], bend_u[begin:end] = low, high
+        below, above = 1.0 / xl[begin:end], 1.0 / xu[begin:end]
+        r, s = past[begin:end] * below, past[begin:end] * above
+        bend = target * (below - above) + zl[begin:end] * r * (1.0 + r) + zu[begin:end] * s * (1.0 - s)
+        out[begin:end] = theta[begin:end] * (reduced[begin:end] - bend)
 
 
 @kernel
 def direct(
     gradient: FloatArray,
-    h: FloatArray,
+    target: float,
+    past: FloatArray,
     theta: FloatArray,
-    free: FloatArray,
+    reduced: FloatArray,
     xl: FloatArray,
     xu: FloatArray,
     zl: FloatArray,
     zu: FloatArray,
-    bend_l: FloatArray,
-    bend_u: FloatArray,
+    free: NDArray[np.bool_],
     dx: FloatArray,
-    dzl: FloatArray,
-    dzu: FloatArray,
 ) -> tuple[float, float, float, float, float]:
-    """The direction, the inverse step lengths, and the terms of the complementarity polynomial; block by block."""
-    shrink, fade, primal, dual, both = 0.0, 0.0, 0.0, 0.0, 0.0
+    """The direction, the inverse step lengths, and the terms of the complementarity polynomial; block by block.
+
+    The largest are kept side by side and compared at the end: compilers do that many at a time.
+    """
+    primal, dual, both = 0.0, 0.0, 0.0
+    size = min(_BLOCK, dx.size)
+    shrink, fade = np.zeros(size), np.zeros(size)
     for begin in range(0, dx.size, _BLOCK):
-        end = begin + _BLOCK
-        below, above, z, w = xl[begin:end], xu[begin:end], zl[begin:end], zu[begin:end]
-        d = theta[begin:end] * (gradient[begin:end] - h[begin:end])
-        low = d / below
-        high = d / above
-        dl = free[begin:end] * (bend_l[begin:end] - z - z * low)
-        du = free[begin:end] * (bend_u[begin:end] - w + w * high)
-        shrink = max(shrink, high.max(), -low.min())
-        fade = max(fade, -(dl / z).min(), -(du / w).min())
-        primal += np.sum(d * (z - w))
-        dual += np.sum(below * dl + above * du)
-        both += np.sum(d * (dl - du))
-        dx[begin:end], dzl[begin:end], dzu[begin:end] = d, dl, du
-    return shrink, fade, primal, dual, both
+        end = min(begin + _BLOCK, dx.size)
+        z, w, move = zl[begin:end], zu[begin:end], free[begin:end]
+        below, above = 1.0 / xl[begin:end], 1.0 / xu[begin:end]
+        r, s = past[begin:end] * below, past[begin:end] * above
+        low = target * below + z * r * (1.0 + r)
+        high = target * above - w * s * (1.0 - s)
+        d = theta[begin:end] * (gradient[begin:end] - reduced[begin:end] + low - high)
+        below = d * below
+        above = d * above
+        low = move * (low - z - z * below)
+        high = move * (high - w + w * above)
+        k = end - begin
+        shrink[:k] = np.maximum(shrink[:k], np.maximum(above, -below))
+        fade[:k] = np.maximum(fade[:k], np.maximum(-low / z, -high / w))
+        primal += np.dot(d, z - w)
+        dual += np.dot(xl[begin:end], low) + np.dot(xu[begin:end], high)
+        both += np.dot(d, low - high)
+        dx[begin:end] = d
+    return shrink.max(), fade.max(), primal, dual, both
 
 
 @kernel
 def follow(
     primal: float,
     dual: float,
+    target: float,
+    past: FloatArray,
     dx: FloatArray,
-    dzl: FloatArray,
-    dzu: FloatArray,
     xl: FloatArray,
     xu: FloatArray,
     zl: FloatArray,
     zu: FloatArray,
+    free: NDArray[np.bool_],
 ) -> None:
-    xl += primal * dx
-    xu -= primal * dx
-    zl += dual * dzl
-    zu += dual * dzu
+    for begin in range(0, dx.size, _BLOCK):
+        end = begin + _BLOCK
+        d, z, w = dx[begin:end], zl[begin:end], zu[begin:end]
+        below, above = 1.0 / xl[begin:end], 1.0 / xu[begin:end]
+        r, s = past[begin:end] * below, past[begin:end] * above
+        low = target * below + z * r * (1.0 + r) - z - z * d * below
+        high = target * above - w * s * (1.0 - s) - w + w * d * above
+        zl[begin:end] = z + dual * free[begin:end] * low
+        zu[begin:end] = w + dual * free[begin:end] * high
+        xl[begin:end] += primal * d
+        xu[begin:end] -= primal * d

@@ -45,21 +45,32 @@ class Margins:
     ) -> None:
         self.shape, self.limited, self.penalty = low.shape, limited, penalty
         zero = np.zeros_like(low)
-        low, high, span = (np.where(limited, bound, 0.0) for bound in (low, high, span))
-        room = 0.1 * (high - low)
-        inside = np.clip(net, low + room, high - room)
+        self.low, high, span = (np.where(limited, bound, 0.0) for bound in (low, high, span))
+        room = 0.1 * (high - self.low)
+        inside = np.clip(net, self.low + room, high - room)
         tight = 1e-2 * (1.0 + np.abs(net))
-        start = [inside, np.maximum(net - inside, 0.0) + tight, np.maximum(inside - net, 0.0) + tight]
+        start = [inside - self.low, np.maximum(net - inside, 0.0) + tight, np.maximum(inside - net, 0.0) + tight]
+        self.cost = _flat(zero, penalty, penalty)
         # `span` only closes the box: its multiplier must not weigh in.
         self.box = Box(
-            lower=_flat(low, zero, zero),
-            upper=_flat(high, span, span),
-            cost=_flat(zero, penalty, penalty),
+            width=_flat(high - self.low, span, span),
             start=_flat(*start),
             dual_lower=_flat(zero + dual, penalty, penalty),
             dual_upper=_flat(zero + dual, zero + _BARELY, zero + _BARELY),
         )
         self._sign = np.repeat([-1.0, -1.0, 1.0], low.size)
+
+    def reduced(self, price: FloatArray) -> FloatArray:
+        """c - C'lam of the margins."""
+        return self.cost - self.spread(price)
+
+    def bound(self, price: FloatArray) -> float:
+        """The margins' part of the lower bound (EUR) at prices within the penalty."""
+        return self.box.bound(self.reduced(price)) + float(np.vdot(price, self.low))
+
+    def short(self, net: FloatArray) -> FloatArray:
+        """What the coupling rows (G,T) lack, at homes whose net power adds up to `net`."""
+        return self.low - net - self.gather(self.box.x)
 
     def spread(self, price: FloatArray) -> FloatArray:
         """C'lam for the margins."""
@@ -99,25 +110,24 @@ def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
     for number in range(_MOST):
         certain = np.clip(price, -margins.penalty, margins.penalty)
         state = reduce(add, [shard.state(price, certain) for shard in shards])
-        best = max(best, state.bound + box.bound(box.cost - margins.spread(certain)))
-        yield Iterate(number, state.cost + box.objective(), best, price)
+        best = max(best, state.bound + margins.bound(certain))
+        yield Iterate(number, state.cost + float(margins.cost @ box.x), best, price)
         count = state.count + 2 * box.count
         mu = (state.product + box.complementarity()) / count
-        short = -(state.net + margins.gather(box.x))
-        reduced = box.cost - margins.spread(price)
+        short = margins.short(state.net)
         offers = reduce(add, [shard.factor() for shard in shards])
-        box.aim(reduced)
+        box.aim(margins.reduced(price))
         try:
             solve = _system(offers.slope, margins)
         except LinAlgError:
             return
-        move = solve(short - offers.moved + margins.gather(box.theta * box.h))
+        move = solve(short - offers.moved + margins.gather(box.pull()))
         step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
         affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
         target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
         moved = reduce(add, [shard.correct(target) for shard in shards])
-        box.correct(target, reduced)
-        move = solve(short - moved + margins.gather(box.theta * box.h))
+        box.correct(target)
+        move = solve(short - moved + margins.gather(box.pull()))
         step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
         primal, dual = min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
         if not np.isfinite(move).all() or max(primal, dual) < _STUCK:

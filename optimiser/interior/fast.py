@@ -1,4 +1,6 @@
-"""The inner loops as machine code where numba is installed: the same source, run by numpy or compiled, same results.
+"""The inner loops as machine code where numba is installed, with the same results.
+
+A kernel is written for numpy, and compiled as it stands unless a `loop` of its name is quicker then.
 
 Compiling takes seconds, so it happens only in `warm_up`, which a server runs in the background when it starts; until it
 is done, and without numba (the [fast] extra), numpy runs the functions as they stand.
@@ -12,10 +14,11 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Any, TypeVar
 
-__all__ = ["available", "compiled", "kernel", "kernels", "warm_up"]
+__all__ = ["available", "compiled", "kernel", "kernels", "loop", "warm_up"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_LOOPS: dict[str, Callable[..., Any]] = {}
 _COMPILED: dict[str, Callable[..., Any]] = {}
 _TRIAL: ContextVar[dict[str, Callable[..., Any]]] = ContextVar("trial", default={})  # noqa: B039 - never changed
 _LOCK = Lock()
@@ -24,6 +27,12 @@ _LOCK = Lock()
 def kernel(function: F) -> F:
     """Register a function that numba can compile; called by name through `kernels()`."""
     _FUNCTIONS[function.__name__] = function
+    return function
+
+
+def loop(function: F) -> F:
+    """Register what is to be compiled instead of the kernel of the same name."""
+    _LOOPS[function.__name__] = function
     return function
 
 
@@ -52,7 +61,7 @@ def warm_up(rehearse: Callable[[], object]) -> bool:
         if _COMPILED:
             return True
         ready: dict[str, Callable[..., Any]] = {}
-        for name, function in _FUNCTIONS.items():
+        for name, function in (_FUNCTIONS | _LOOPS).items():
             ready[name] = njit(cache=True, nogil=True)(function)
         _TRIAL.set(ready)
         try:

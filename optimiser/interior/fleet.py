@@ -18,7 +18,7 @@ from optimiser.portfolio import FloatArray, Portfolio, Tariffs
 
 __all__ = ["Carrier", "Homes", "Together", "in_process"]
 
-_SHARD = 2048
+_SHARD = 1024
 """Homes per shard: its arrays fit the caches better than those of all homes at once."""
 
 

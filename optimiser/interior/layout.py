@@ -6,6 +6,8 @@ fills a slot makes no difference to the solver. Batteries stand in slot 0.
 
     balance   m - e - sum of u + d + g = load          per home and ISP
     stores    x[t] - a x[t-1] - up u + down d = w       per store and ISP
+
+All variables are counted from their lower bound, so x is what a store holds above its floor.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
 __all__ = ["Kin", "Layout", "Views"]
 
 _BATTERY, _EV, _HEAT = range(3)
+_MILD = 0.7  # kW: where powers begin
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,34 +129,40 @@ class Layout:
 
     def _fill(self, p: Portfolio, tariffs: Tariffs, nudge: float) -> None:
         order, dt = self.order, self.dt_h
-        self.lower, self.upper = np.zeros(self.size), np.zeros(self.size)
-        self.cost, self.nudge, self.start = np.zeros(self.size), np.zeros(self.size), np.zeros(self.size)
-        lower, upper, cost = self.views(self.lower), self.views(self.upper), self.views(self.cost)
-        extra, start = self.views(self.nudge), self.views(self.start)
-        upper.m[:], upper.e[:] = _timed(p.imp_max_kw, order), _timed(p.exp_max_kw, order)
-        cost.m[:] = dt * _timed(tariffs.buy_eur_per_kwh, order)
-        cost.e[:] = -dt * _timed(tariffs.sell_eur_per_kwh, order)
-        upper.g[:] = _timed(p.pv_kw, order[self.pv])
+        self.buy, self.sell = (
+            dt * _timed(price, order) for price in (tariffs.buy_eur_per_kwh, tariffs.sell_eur_per_kwh)
+        )
+        self.wear = [dt * p.bat_wear_eur_per_kwh[order[kin.homes][kin.batteries]] for kin in self.kins]
+        self.nudge = nudge * dt * np.arange(self.isps) / self.isps if nudge else None
+
+    def boxes(self, p: Portfolio) -> tuple[FloatArray, FloatArray]:
+        """Widths of the variables' boxes and a start, flat; the floors of the stores go into `rest`."""
+        order = self.order
+        upper, start = np.zeros(self.size), np.zeros(self.size)
+        top, begin = self.views(upper), self.views(start)
+        top.m[:], top.e[:] = _timed(p.imp_max_kw, order), _timed(p.exp_max_kw, order)
+        top.g[:] = _timed(p.pv_kw, order[self.pv])
+        begin.g[:] = 0.9 * top.g
         low, high = _store_box(p)
-        power = np.stack([p.bat_charge_max_kw, p.ev_max_kw, p.hp_max_kw])
-        rising = nudge * dt * np.arange(self.isps) / self.isps
         for n, kin in enumerate(self.kins):
             homes = order[kin.homes]
-            slot = (kin.kind, homes[None, :].repeat(kin.stores, axis=0))
-            lower.x[n][:], upper.x[n][:] = _first(low[slot]), _first(high[slot])
-            upper.u[n][:] = _first(power[slot])
-            extra.u[n][:] = np.where(kin.kind != _HEAT, rising[:, None, None], 0.0)
             discharging = homes[kin.batteries]
-            upper.d[n][:] = _timed(p.bat_discharge_max_kw, discharging)
-            cost.d[n][:] = dt * p.bat_wear_eur_per_kwh[discharging]
-            start.x[n][:] = (lower.x[n] + upper.x[n]) / 2
-        start.g[:] = 0.9 * upper.g
-        for n in range(len(self.kins)):
-            start.u[n][:] = np.minimum(upper.u[n] / 2, 0.7)
-            start.d[n][:] = np.minimum(upper.d[n] / 2, 0.7)
-        net = self.load - self.rows(self.start)[0]
-        start.m[:] = np.maximum(net, 0.0) + 0.3
-        start.e[:] = np.maximum(-net, 0.0) + 0.3
+            top.d[n][:] = _timed(p.bat_discharge_max_kw, discharging)
+            for slot in range(kin.stores):
+                for kind, power in enumerate((p.bat_charge_max_kw, p.ev_max_kw, p.hp_max_kw)):
+                    here = np.flatnonzero(kin.kind[slot] == kind)
+                    top.u[n][:, slot, here] = _timed(power, homes[here])
+                    floor = _timed(low[kind], homes[here])
+                    top.x[n][:, slot, here] = _timed(high[kind], homes[here]) - floor
+                    kin.rest[:, slot, here] -= floor
+                    kin.rest[1:, slot, here] += kin.a[slot, here] * floor[:-1]
+            begin.x[n][:] = top.x[n] / 2
+            begin.u[n][:] = np.minimum(top.u[n] / 2, _MILD)
+            begin.d[n][:] = np.minimum(top.d[n] / 2, _MILD)
+        net = self.load - self.rows(start)[0]
+        begin.m[:] = np.maximum(net, 0.0) + 0.3
+        begin.e[:] = np.maximum(-net, 0.0) + 0.3
+        return upper, start
 
     # --- the two linear maps --------------------------------------------------------------------------------------
 
@@ -192,6 +201,27 @@ class Layout:
                 np.multiply(kin.down, stored[n][:, 0, kin.batteries], out=v.d[n])
                 v.d[n][:] += here[:, kin.batteries]
         return out
+
+    def reduced(
+        self, balance: FloatArray, stored: Sequence[FloatArray], price: FloatArray, nudged: bool = True
+    ) -> FloatArray:
+        """c - A'y - C'lam as a flat array; with the nudge towards early ISPs, or without."""
+        out = self.columns(-balance, [-row for row in stored], -price)
+        v = self.views(out)
+        v.m[:] += self.buy
+        v.e[:] -= self.sell
+        for d, wear in zip(v.d, self.wear, strict=True):
+            d[:] += wear
+        if nudged and self.nudge is not None:
+            for u, kin in zip(v.u, self.kins, strict=True):
+                u[:] += np.where(kin.kind != _HEAT, self.nudge[:, None, None], 0.0)
+        return out
+
+    def cost(self, flat: FloatArray) -> float:
+        """c.x in EUR, without the nudge."""
+        v = self.views(flat)
+        wear = sum(float((d @ each).sum()) for d, each in zip(v.d, self.wear, strict=True))
+        return float(np.vdot(self.buy, v.m) - np.vdot(self.sell, v.e)) + wear
 
     def right(self, balance: FloatArray, stored: Sequence[FloatArray]) -> float:
         """b'y."""

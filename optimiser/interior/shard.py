@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimiser.interior import loops as loops  # registers what is compiled
 from optimiser.interior.box import Box, Step
 from optimiser.interior.chain import Chain
 from optimiser.interior.layout import Layout
@@ -55,10 +56,9 @@ class Shard:
 
     def __init__(self, p: Portfolio, tariffs: Tariffs, groups: int, nudge_eur_per_kwh: float = 0.0) -> None:
         self.layout = lay = Layout(p, tariffs, groups, nudge_eur_per_kwh)
-        cost = lay.views(lay.cost)
-        self.scale = _DUAL * float(np.abs(cost.m).mean()) or 1e-3
-        self.box = Box(lay.lower, lay.upper, lay.cost + lay.nudge, lay.start, self.scale, self.scale)
-        self.balance = (cost.m - cost.e) / 2
+        self.scale = _DUAL * float(np.abs(lay.buy).mean()) or 1e-3
+        self.box = Box(*lay.boxes(p), self.scale, self.scale)
+        self.balance = (lay.buy + lay.sell) / 2
         v = lay.views(self.box.x)
         self.net = lay.sums(v.m - v.e)
         self.stored = [np.zeros(kin.rest.shape) for kin in lay.kins]
@@ -71,22 +71,16 @@ class Shard:
         """Where the iterate stands at `price`; the bound is for `certain`, prices within the penalty."""
         lay, box = self.layout, self.box
         self.price = price
-        self.reduced = box.cost - lay.columns(self.balance, self.stored, self._per_home(price))
+        self.reduced = proven = lay.reduced(self.balance, self.stored, self._per_home(price))
+        if certain is not price or lay.nudge is not None:
+            proven = lay.reduced(self.balance, self.stored, self._per_home(certain), nudged=False)
+        bound = lay.right(self.balance, self.stored) + box.bound(proven)
         x = box.x
         v = lay.views(x)
-        proven = self.reduced - lay.nudge
-        if certain is not price:
-            proven += lay.columns(
-                np.zeros_like(self.balance),
-                [np.zeros_like(s) for s in self.stored],
-                self._per_home(price - certain),
-            )
-        bound = lay.right(self.balance, self.stored) + box.bound(proven)
-        cost = float(lay.cost @ x)
         balance, stored = lay.rows(x)
         self.short = lay.load - balance
         self.short_stored = [kin.rest - row for kin, row in zip(lay.kins, stored, strict=True)]
-        return State(lay.sums(v.m - v.e), cost, bound, box.complementarity(), 2 * box.count)
+        return State(lay.sums(v.m - v.e), lay.cost(x), bound, box.complementarity(), 2 * box.count)
 
     def factor(self) -> Offer:
         """Factor every home; how their sum answers a price, in the affine direction."""
@@ -96,7 +90,8 @@ class Shard:
         self.flow = theta.m + theta.e
         weight = self.flow.copy()
         weight[:, lay.pv] += theta.g
-        self.lever, self.chains = [], []
+        self.lever: list[FloatArray] = []
+        self.chains: list[Chain] = []
         for n, kin in enumerate(lay.kins):
             here = weight[:, kin.homes]
             here += theta.u[n].sum(axis=1)
@@ -133,7 +128,7 @@ class Shard:
     def _response(self) -> FloatArray:
         """Net power (G,T) that the homes move by at no change of price: C dx for dlam = 0."""
         lay, box = self.layout, self.box
-        weighed = box.theta * box.h
+        weighed = box.pull()
         balance, stored = lay.rows(weighed)
         self.right = self.short + balance
         self.right_stored = [short + row for short, row in zip(self.short_stored, stored, strict=True)]
@@ -160,7 +155,7 @@ class Shard:
 
     def correct(self, target: float) -> FloatArray:
         """Aim at complementarity `target` with second-order terms; net power (G,T) moved at no change of price."""
-        self.box.correct(target, self.reduced)
+        self.box.correct(target)
         return self._response()
 
     def advance(self, primal: float, dual: float) -> None:
@@ -170,5 +165,9 @@ class Shard:
             y += dual * dy
 
     def powers(self) -> dict[str, FloatArray]:
-        """Device powers (N,T) kW of the iterate."""
+        """Device powers (N,T) kW of the iterate. What only the last step needed is given up: the repair has use for
+        the memory."""
+        self.box.ease()
+        self.chains, self.lever, self.right_stored, self.dstored = [], [], [], []
+        self.flow = self.inverse_weight = self.right = self.dy = np.empty((0, 0))
         return self.layout.powers(self.box.x)

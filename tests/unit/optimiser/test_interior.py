@@ -9,6 +9,7 @@ import pytest
 
 from optimiser import Limits, Portfolio, Status, Tariffs, interior, plan, planning
 from optimiser.interior import fast
+from optimiser.interior.box import Box
 from optimiser.interior.chain import Chain
 from optimiser.synthetic import neighbourhood
 
@@ -171,3 +172,23 @@ def test_compiled_and_plain_kernels_agree(distributed: None) -> None:
         fast._COMPILED.clear()
     assert quick.cost_eur == pytest.approx(plain.cost_eur, rel=1e-6)
     assert abs(quick.iterations - plain.iterations) <= 2
+
+
+def test_what_is_compiled_instead_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops over single numbers against numpy's kernels, run by Python: the same directions and steps."""
+    rng = np.random.default_rng(3)
+    width = np.where(rng.random(60) < 0.2, 0.0, rng.uniform(0.5, 5.0, 60))
+    reduced, gradients = rng.normal(size=60), rng.normal(size=(2, 60))
+    found = []
+    for kernels in (fast._FUNCTIONS, fast._FUNCTIONS | fast._LOOPS):
+        monkeypatch.setattr(fast, "_COMPILED", kernels)
+        box = Box(width, width / 3, 0.3, 0.2)
+        box.aim(reduced)
+        steps = [box.move(gradients[0])]
+        box.correct(0.01)
+        pull = box.pull()
+        steps.append(box.move(gradients[1]))
+        box.advance(0.4, 0.3)
+        found.append(np.concatenate([pull, box.xl, box.xu, box.zl, box.zu, *[[s.primal, s.dual] for s in steps]]))
+        found[-1] = np.append(found[-1], steps[1].product.after(0.5, 0.7))
+    assert np.allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
