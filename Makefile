@@ -55,8 +55,8 @@ docs: install
 	$(BIN)/python -m interop.docs
 
 lock:
-	uv pip compile pyproject.toml --extra test --extra check --extra fast --extra dask --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra test --extra check --extra fast --extra dask --extra forecast --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean:
 	rm -rf $(VENV) run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

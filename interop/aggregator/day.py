@@ -77,7 +77,8 @@ class Day:
         self.context = desk.context
         self.calendar = desk.context.terms.calendar
         self.operation = Operation(desk.context, planner, meter)
-        self.margin_w = planner.noise_w if options.margin_w is None else options.margin_w
+        constant = None if options.margin_w is None else [options.margin_w] * planner.isps
+        self.margins_w = planner.margins_w if constant is None else (constant, constant)
         self.threshold_w = _NOISES * planner.noise_w if options.reprognosis_w is None else options.reprognosis_w
         self.targets = frozenset({SignalTarget(TargetKind.CONGESTION_POINT, options.congestion_point)})
         self._read = -1  # how much telemetry the metering was last worked out from
@@ -150,7 +151,7 @@ class Day:
 
     def steered_for(self, agreed: Agreements) -> Bounds:
         """What the day is planned and steered for: `allowed`, with the margin kept where there is room for it."""
-        pairs = [_within(low, high, self.margin_w) for low, high in zip(*self.allowed(agreed), strict=True)]
+        pairs = list(map(_within, *self.allowed(agreed), *self.margins_w))
         return [low for low, _ in pairs], [high for _, high in pairs]
 
     def obeys(self, signal: GridSignal) -> bool:
@@ -318,8 +319,9 @@ def _keeps(plan: DayPlan, wanted: Bounds) -> bool:
     return all(a <= (p or 0) <= b for a, p, b in zip(wanted[0], plan.net_w.power_w, wanted[1], strict=True))
 
 
-def _within(low: float, high: float, margin: float) -> tuple[float, float]:
-    """Bounds with a margin kept from both; their middle where there is no room for it."""
-    if high - low >= 2 * margin:
-        return low + margin, high - margin
-    return (low + high) / 2, (low + high) / 2
+def _within(low: float, high: float, below: float, above: float) -> tuple[float, float]:
+    """Bounds with margins kept from both; where there is no room for them, they meet in between."""
+    if high - low >= below + above:
+        return low + below, high - above
+    share = below / (below + above)
+    return low + share * (high - low), low + share * (high - low)

@@ -76,7 +76,7 @@ def forecast_day(calendar: MarketCalendar, records: Records) -> Forecast:
     """
     return Forecast(
         forecast(History(calendar, records.first, records.load_kw)).mean,
-        forecast(History(calendar, records.first, records.pv_kw), method=_PV_METHOD).mean,
+        forecast(History(calendar, records.first, records.pv_kw), methods=_PV_METHOD).mean,
     )
 
 

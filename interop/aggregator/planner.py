@@ -23,7 +23,7 @@ from interop.aggregator.forecast import Forecast, Records, Seen, forecast_day, n
 from interop.aggregator.homes import Charger, Home, Unit, read_homes, units
 from interop.aggregator.pricing import Pricing
 from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs, edge
-from optimiser.forecasting import clock_grid, from_clock_grid
+from optimiser.forecasting import History, clock_grid, from_clock_grid, margins
 
 __all__ = ["DayPlan", "Measured", "Planner"]
 
@@ -67,6 +67,8 @@ class Measured:
 
 
 _NOISE_LEVEL = 0.95
+_RISK = 0.025
+"""Chance that a bound kept with its margin is exceeded in an ISP, before anything is corrected in it."""
 
 
 class Planner:
@@ -98,6 +100,10 @@ class Planner:
         loads = records.load_kw[:, [home.load for home in self.homes]].sum(axis=1)
         self.noise_w = float(np.quantile(np.abs(np.diff(loads)), _NOISE_LEVEL) * 1000)
         """How much the homes' own load changes from one ISP to the next, at most, 19 times out of 20 (W)."""
+        history = History(calendar, records.first, records.load_kw[:, [home.load for home in self.homes]])
+        below, above = margins(history, ahead=1, risk=_RISK)
+        self.margins_w: tuple[list[float], list[float]] = (below * 1000).tolist(), (above * 1000).tolist()
+        """How far the homes' own load may come out below and above its newest forecast, W per ISP: see `_RISK`."""
         shape = (len(self._units), self.isps)
         for name in _PRICES:
             if len(prices[name]) != self.isps:

@@ -125,9 +125,10 @@ async def test_a_limit_alone_makes_a_day_and_dispatches_the_rest_of_it(agr: Aggr
     assert [e.key for e in effects if isinstance(e, Put)] == ["utility/EXPORT_LIMIT"]
     await agr.work()
     low, high = agr.bounds
-    assert low[52:60] == [-40_000 + agr.desk.day.margin_w] * 8
-    assert low[51] == -160_000 + agr.desk.day.margin_w
-    assert max(high) == 160_000 - agr.desk.day.margin_w
+    below, above = agr.desk.day.margins_w
+    assert low[52:60] == [-40_000 + margin for margin in below[52:60]]
+    assert low[51] == -160_000 + below[51]
+    assert high == [160_000 - margin for margin in above]
     day = agr.desk.day.operation.day
     assert day is not None
     assert min(p or 0 for p in day.plan.net_w.power_w[52:60]) >= -40_000
@@ -145,7 +146,7 @@ async def test_an_import_limit_that_arrives_during_the_day_tightens_the_bounds_a
     before = agr.bounds
     agr.hear(limit(SignalKind.IMPORT_LIMIT, 20_000, first=70))
     low, high = agr.bounds
-    assert high[69:77] == [20_000 - agr.desk.day.margin_w] * 8
+    assert high[69:77] == [20_000 - margin for margin in agr.desk.day.margins_w[1][69:77]]
     assert (low, high[:69], high[77:]) == (before[0], before[1][:69], before[1][77:])
     shown = agr.desk.context.feed.latest("day")
     assert (shown["limit_import_kw"][69], shown["limit_export_kw"][52]) == (20.0, -40.0)
@@ -172,9 +173,9 @@ async def test_only_limits_on_our_congestion_point_bind(agr: Aggregator) -> None
         agr.hear(signal)
     await agr.work()
     low, high = agr.bounds
-    margin = agr.desk.day.margin_w
-    assert set(low[48:]) == {-160_000 + margin}, "elsewhere, not a limit, or over already"
-    assert set(high[48:]) == {160_000 - margin}
+    below, above = agr.desk.day.margins_w
+    assert low[48:] == [-160_000 + margin for margin in below[48:]], "elsewhere, not a limit, or over already"
+    assert high[48:] == [160_000 - margin for margin in above[48:]]
 
 
 async def test_an_operators_own_dispatch_says_nothing_about_the_plan(agr: Aggregator) -> None:
@@ -199,7 +200,7 @@ async def test_an_order_takes_over_from_the_limits(agr: Aggregator) -> None:
     assert {e.dispatch for e in agr.done if isinstance(e, Withdraw)} == first
     kinds = [type(e) for e in agr.done if isinstance(e, Instruct | Withdraw)]
     assert kinds.index(Withdraw) == len(first), "nobody is left without a word in between"
-    assert agr.bounds[0][52] == -40_000 + agr.desk.day.margin_w, "the limit holds all the same"
+    assert agr.bounds[0][52] == -40_000 + agr.desk.day.margins_w[0][52], "the limit holds all the same"
 
 
 async def test_the_next_repair_obeys(world: World, tmp_path: Path) -> None:

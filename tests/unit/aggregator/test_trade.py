@@ -125,7 +125,7 @@ async def test_part_of_an_option_moves_the_bounds_by_that_part(agr: Agr) -> None
     day = agr.desk.day.operation.day
     assert day is not None
     for isp in NOON:
-        assert day.low_w[isp - 1] == pytest.approx(base_of(agr, isp) + 1000 + agr.desk.day.margin_w)
+        assert day.low_w[isp - 1] == pytest.approx(base_of(agr, isp) + 1000 + agr.desk.day.margins_w[0][isp - 1])
         assert (day.plan.net_w.at(isp) or 0) >= base_of(agr, isp) + 1000
     assert {e.dispatch.source for e in agr.done if isinstance(e, Instruct)} == {agr.order(offer).order_reference}
 

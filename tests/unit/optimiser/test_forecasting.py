@@ -77,7 +77,7 @@ def test_each_series_gets_the_baseline_that_fits_it() -> None:
     assert result.methods[0] in ("last_week", "weekday_4")
     assert result.methods[1] == "yesterday"
     assert result.methods[2] in ("mean_28", "blend")
-    tested = backtest(history.grid())
+    tested = backtest(history)
     assert tested.nmae.shape == (len(BASELINES), 3)
     assert tested.nmae[tested.methods.index("last_week"), 0] == 0.0
 
@@ -97,13 +97,15 @@ def test_history_that_is_not_whole_days_is_refused() -> None:
     with pytest.raises(ValueError, match="do not end with a local day"):
         History(BERLIN, SPRING, np.zeros((96, 1)))
     with pytest.raises(ValueError, match="row 3 of series 0"):
-        History(BERLIN, PLAIN, np.where(np.arange(96) == 3, np.nan, 1.0)[:, None])
+        History(BERLIN, PLAIN, np.where(np.arange(96) == 3, np.inf, 1.0)[:, None])
+    with pytest.raises(ValueError, match="series 1 holds no value"):
+        History(BERLIN, PLAIN, np.where(np.arange(2) == 1, np.nan, np.ones((96, 2))))
     with pytest.raises(ValueError, match="at least one day"):
         History(BERLIN, PLAIN, np.zeros((0, 1)))
     with pytest.raises(ValueError, match="needs two days"):
         forecast(History(BERLIN, PLAIN, np.ones((96, 1))))
-    with pytest.raises(ValueError, match="no baseline 'oracle'"):
-        forecast(History(BERLIN, PLAIN, np.ones((192, 1))), method="oracle")
+    with pytest.raises(ValueError, match="no method 'oracle'"):
+        forecast(History(BERLIN, PLAIN, np.ones((192, 1))), methods="oracle")
 
 
 def test_scores() -> None:
@@ -168,7 +170,7 @@ def test_rural1_base_loads_are_forecast_as_before(
         pv = data["p_pv_kw"].astype(float).sum(axis=1, keepdims=True)
     history, actual = History(BERLIN, first, total[:2688]), total[2688:2784]
     for method, value in wanted.items():
-        assert nmae(actual, forecast(history, method=method).mean) == pytest.approx(value, abs=6e-4)
+        assert nmae(actual, forecast(history, methods=method).mean) == pytest.approx(value, abs=6e-4)
     sun = forecast(History(BERLIN, first, pv[:2688])).mean
     updated = intraday_update(sun, pv[2688:], 56, persistence=Persistence.RATIO)
     assert nmae(pv[2744:2784], updated[56:]) < nmae(pv[2744:2784], sun[56:])
