@@ -212,14 +212,15 @@ def _asked(book: Book, id: str, now: datetime) -> FlexRequest:
 
 
 def _baseline(book: Book, point: str, day: date) -> str:
-    alive = [
-        p
+    """The newest prognosis that was accepted or, where none was answered yet, the newest."""
+    verdicts = {
+        p.head.message_id: record.accepted
         for p in _prognoses(book, point, day)
         if (record := book.record(p.head.message_id)) and record.accepted is not False
-    ]
-    if not alive:
+    }
+    if not verdicts:
         raise ValueError(f"nothing is prognosed for {point} on {day}; say that first: an offer deviates from it")
-    return alive[-1].head.message_id
+    return next((id for id in reversed(verdicts) if verdicts[id]), next(reversed(verdicts)))
 
 
 def _unfit(
