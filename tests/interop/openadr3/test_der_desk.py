@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import date, datetime, timedelta
@@ -19,12 +17,14 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from support import openadr3 as kit
 from support.openadr3_vtn import Vtn
 
 from adapters.clock import Anchor, FileClock
 from datamodels import MarketCalendar
 from interop.aggregator.homes import Battery, Home, write_homes
+from interop.cli import main
 from interop.demo.processes import Fleet
 
 DSO, POINT = "dso.example.org", "ean.871687120000000021"
@@ -248,7 +248,7 @@ async def test_a_called_day(world: World) -> None:
 
     await world.until(told, "the battery is told its day")
 
-    await world.run(local(8.9), local(13.1), 4800)
+    await world.run(local(9.9), local(13.1), 4800)
     await world.run(local(17.9), local(22.1), 10_000)
     world.set_clock(local(24.9))
     delivered = await world.reports("DELIVERED_FLEX")
@@ -293,10 +293,7 @@ async def seen_by_people(world: World, id: str) -> None:
     host = world.base.removeprefix("http://")
     config = world.folder / "agr.toml"
     config.write_text(config.read_text().replace("127.0.0.1:0", host))
-    words = ("-m", "interop", "flex", "status", str(config))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *words, stdout=asyncio.subprocess.PIPE, env={**os.environ, "COLUMNS": "200"}
-    )
-    printed, _ = await process.communicate()
-    line = next(line for line in printed.decode().splitlines() if line.startswith(id))
+    runner = CliRunner(env={"COLUMNS": "200"})
+    printed = await asyncio.to_thread(runner.invoke, main, ["flex", "status", str(config)])
+    line = next(line for line in printed.output.splitlines() if line.startswith(id))
     assert all(word in line for word in ("METERED", "41-48", "group-1", "14.5"))
