@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from interop.cli.output import config_argument, emit, json_option, load
 __all__ = ["status"]
 
 Row = dict[str, Any]
-_NARROWEST = 120
+_WIDEST = 500
 
 
 @click.command()
@@ -33,36 +33,41 @@ def status(config: Path, everything: bool) -> None:
     emit(data, _printed(table for kind in shown for table in [_table(kind, data[kind])]) or "nothing was traded yet")
 
 
-def _printed(tables: Iterator[Table]) -> str:
+def _printed(tables: Iterable[Table]) -> str:
+    """Tables as wide as their content needs: an id or a reference that is cut is of no use to the next command."""
     out = StringIO()
-    console = Console(file=out, width=max(shutil.get_terminal_size().columns, _NARROWEST))
+    console = Console(file=out, width=_WIDEST)
     for table in tables:
         console.print(table)
-    return out.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _table(kind: str, rows: list[Row]) -> Table:
+    """Rows of a kind; columns in which nothing stands are left out."""
     columns, cells = _TABLES[kind]
-    table = Table("id", "peer", "state", *columns, title=kind, title_justify="left", box=None, pad_edge=False)
+    names, lines = ("id", "peer", "state", *columns), list[tuple[str, ...]]()
     for row in rows:
         way = ">" if row["direction"] == "out" else "<"
         for n, line in enumerate(cells(row)):
             head = (row["id"], f"{way} {row['peer']}", row["state"]) if n == 0 else ("", "", "")
-            table.add_row(*head, *line)
-    table.columns[0].no_wrap = True
-    return table
+            lines.append((*head, *line))
+    used = [k for k in range(len(names)) if any(line[k] for line in lines)]
+    shown = Table(*(names[k] for k in used), title=kind, title_justify="left", box=None, pad_edge=False)
+    for line in lines:
+        shown.add_row(*(line[k] for k in used))
+    return shown
 
 
 def _request(row: Row) -> Iterator[tuple[str, ...]]:
     call = row["call"] or {}
     energies = (call.get(name) for name in ("asked_kwh", "delivered_kwh", "missed_kwh"))
     called = ["" if energy is None else str(energy) for energy in energies]
-    yield row["period"], _isps(row["requested"]), row["expires"], row["contract"] or "", *called
+    yield row["period"], _isps(row["requested"]), _short(row["expires"]), row["contract"] or "", *called
 
 
 def _offer(row: Row) -> Iterator[tuple[str, ...]]:
     for n, option in enumerate(row["options"]):
-        until = row["expires"] if n == 0 else ""
+        until = _short(row["expires"]) if n == 0 else ""
         yield (
             option["reference"],
             f"{option['energy_kwh']} kWh",
@@ -105,6 +110,10 @@ _TABLES: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterator[tuple[str, ..
     "meterings": (("day", "revision", "energy"), _energy),
     "settlements": (("order", "day", "delivered", "price - penalty = net", "verdict"), _settlement),
 }
+
+
+def _short(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M}Z"
 
 
 def _isps(numbers: list[int]) -> str:
