@@ -83,8 +83,11 @@ class _Builder:
     def __init__(self, p: Portfolio, limits: Limits) -> None:
         limited = limits.limited
         self.coupling = np.where(limited, np.cumsum(limited).reshape(limited.shape) - 1, -1)
-        self._felt = self.coupling[p.group]
-        self._rhs = [-p.by_group(p.load_kw)[limited], p.load_kw.ravel()]
+        self._felt = [
+            np.where(inside[p.group, None], rows, -1)
+            for inside, rows in zip(limits.membership, self.coupling, strict=True)
+        ]
+        self._rhs = [-limits.net_kw(p, p.load_kw)[limited], p.load_kw.ravel()]
         self._height = self._rhs[0].size
         self.balance = self._rows((p.homes, p.isps))
         self.columns: dict[str, IntArray] = {}
@@ -105,12 +108,13 @@ class _Builder:
         self._entries.append((rows, columns, np.broadcast_to(np.asarray(values, float), columns.shape)))
 
     def steer(self, at: Places, columns: IntArray, power: Any) -> None:
-        """A device's power in the balance of its home and in the limit of its congestion point."""
+        """A device's power in the balance of its home and in the limits of its congestion points."""
         power = np.broadcast_to(power, columns.shape)
         self.put(self.balance[at], columns, -power)
-        rows = self._felt[at]
-        felt = rows >= 0
-        self.put(rows[felt], columns[felt], power[felt])
+        for point in self._felt:
+            rows = point[at]
+            felt = rows >= 0
+            self.put(rows[felt], columns[felt], power[felt])
 
     def store(
         self, name: str, homes: IntArray, decay: FloatArray, low: FloatArray, high: FloatArray, start: FloatArray
@@ -329,8 +333,8 @@ def _thermal_box(p: Portfolio, homes: IntArray) -> tuple[FloatArray, FloatArray]
 
 
 def coupling_box(p: Portfolio, limits: Limits) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Finite stand-ins for open limits: no group can import or export more than its connections carry."""
-    imports, exports = p.by_group(p.imp_max_kw), p.by_group(p.exp_max_kw)
+    """Finite stand-ins for open limits: no point can import or export more than its homes' connections carry."""
+    imports, exports = limits.net_kw(p, p.imp_max_kw), limits.net_kw(p, p.exp_max_kw)
     low = np.maximum(limits.lo_kw, np.minimum(-exports, limits.hi_kw))
     high = np.minimum(limits.hi_kw, np.maximum(imports, limits.lo_kw))
     return low, high, imports + exports + np.abs(low) + np.abs(high)

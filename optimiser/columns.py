@@ -119,7 +119,7 @@ class Negotiation:
     def __init__(self, members: Sequence[Member], limits: Limits, dt_h: float) -> None:
         self.members, self.limits, self.dt_h = members, limits, dt_h
         self.round = 0
-        self.price = np.zeros(limits.lo_kw.shape)
+        self.price: FloatArray = np.zeros(limits.lo_kw.shape)
         self.bound_eur = -np.inf
         self._held: list[_Held] = []
         self._first: dict[int, Column] = {}

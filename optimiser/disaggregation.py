@@ -37,8 +37,8 @@ def disaggregate(portfolio: Portfolio, plan: Plan, group_w: IntArray | None = No
     """Set points of every device for a plan of this portfolio.
 
     Args:
-        group_w: (G,T) the power that was promised; without it, the plan's own. It may differ from the plan by
-            rounding only (1 W per member): for an order that asks more, plan with the order as a limit first.
+        group_w: (L,T) the power that was promised per group of homes; without it, the plan's own. It may differ from
+            the plan by rounding only (1 W per member): for an order that asks more, plan with it as a limit first.
 
     Values are rounded by largest remainder within each device's rating, so a set point never breaks one; a store's
     energy may differ from the plan by the rounding (at most 1 W over the ISPs).
@@ -46,9 +46,9 @@ def disaggregate(portfolio: Portfolio, plan: Plan, group_w: IntArray | None = No
     Raises:
         ValueError: `group_w` is not what the plan delivers.
     """
-    target = plan.group_w if group_w is None else np.asarray(group_w, np.int64)
+    target = plan.members_w if group_w is None else np.asarray(group_w, np.int64)
     members = np.bincount(plan.group, minlength=plan.groups)
-    if target.shape != plan.group_w.shape or (np.abs(target - plan.group_w) > members[:, None]).any():
+    if target.shape != plan.members_w.shape or (np.abs(target - plan.members_w) > members[:, None]).any():
         raise ValueError("the plan does not deliver the given power: plan with it as a limit, then disaggregate")
     devices = np.stack([plan.battery_kw, plan.ev_kw, plan.hp_kw, -plan.pv_kw]) * 1000.0
     exact = np.concatenate([plan.net_kw[None] * 1000.0 - devices.sum(axis=0), devices])

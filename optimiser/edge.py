@@ -91,7 +91,7 @@ def ordered_limits(prognosis: IspSeries, ordered: Iterable[IspSeries], limits: L
         elif power > 0:
             lo[group, isp - 1] = max(lo[group, isp - 1], bound)
             hi[group, isp - 1] = max(lo[group, isp - 1], hi[group, isp - 1])
-    return Limits(lo, hi, limits.penalty)
+    return Limits(lo, hi, limits.penalty, limits.contains)
 
 
 def group_series(plan: Plan, calendar: MarketCalendar, period: date, group: int = 0) -> IspSeries:

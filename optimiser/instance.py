@@ -2,7 +2,7 @@
 
 Fields are those of `Portfolio`, `Limits` (as `limit_lo_kw`, `limit_hi_kw`, `penalty_eur_per_kwh`), `Tariffs` and
 `Appliances` (as `app_home`, `app_first`, `app_last`, `app_len`, `app_profile_kw`), and `dt_h`. A rating that does not
-change by ISP is written as (N,). Unknown keys are left alone.
+change by ISP is written as (N,). Nested congestion points have `limit_contains` (G,L). Unknown keys are left alone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def read_instance(path: Path) -> tuple[Portfolio, Limits, Tariffs]:
         dt_h=float(data["dt_h"]), appliances=appliances, **{name: data[name] for name in ARRAY_FIELDS}
     )
     penalty = data["penalty_eur_per_kwh"]
-    limits = Limits(data["limit_lo_kw"], data["limit_hi_kw"], float(penalty) if penalty.ndim == 0 else penalty)
+    penalty = float(penalty) if penalty.ndim == 0 else penalty
+    limits = Limits(data["limit_lo_kw"], data["limit_hi_kw"], penalty, data.get("limit_contains"))
     return portfolio, limits, Tariffs(data["buy_eur_per_kwh"], data["sell_eur_per_kwh"])
 
 
@@ -70,6 +71,8 @@ def write_instance(path: Path, portfolio: Portfolio, limits: Limits, tariffs: Ta
         "buy_eur_per_kwh": tariffs.buy_eur_per_kwh,
         "sell_eur_per_kwh": tariffs.sell_eur_per_kwh,
     }
+    if limits.contains is not None:
+        data["limit_contains"] = limits.contains
     data |= {f"app_{key}": getattr(portfolio.appliances, field) for key, field in _APPLIANCES.items()}
     np.savez_compressed(path, **data)
 

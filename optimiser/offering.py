@@ -169,7 +169,7 @@ def _at_level(
     lo_kw[0] = np.clip((base_w + low) / 1000.0, absolute.lo_kw[0], absolute.hi_kw[0])
     hi_kw[0] = np.clip((base_w + high) / 1000.0, absolute.lo_kw[0], absolute.hi_kw[0])
     penalty[0] = np.where(wanted_w == 0, _FIRM, 1.0) * _PENALTY_EUR_PER_KWH
-    return Limits(lo_kw, np.maximum(lo_kw, hi_kw), penalty)
+    return Limits(lo_kw, np.maximum(lo_kw, hi_kw), penalty, absolute.contains)
 
 
 def _falls_short(wanted_w: FloatArray, power_w: IntArray) -> tuple[Shortfall, ...]:

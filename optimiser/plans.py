@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimiser.envelopes import Shortfall
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
@@ -40,6 +41,7 @@ class Plan:
 
     dt_h: float
     group: IntArray  # (N,)
+    contains: NDArray[np.bool_]  # (G,L) which groups lie behind which congestion point
     load_kw: FloatArray  # (N,T) what cannot be steered, appliances included
     battery_kw: FloatArray  # (N,T) charging positive
     ev_kw: FloatArray
@@ -69,7 +71,7 @@ class Plan:
 
     @property
     def groups(self) -> int:
-        return int(self.violation_kw.shape[0])
+        return int(self.contains.shape[1])
 
     @property
     def energy_cost_eur(self) -> float:
@@ -91,19 +93,34 @@ class Plan:
     @property
     def group_kw(self) -> FloatArray:
         """Net power (G,T) of each congestion point."""
+        return np.asarray(self.contains.astype(float) @ self._members_kw)
+
+    @property
+    def _members_kw(self) -> FloatArray:
+        """Net power (L,T) of each group of homes."""
         sums = np.zeros((self.groups, self.isps))
         np.add.at(sums, self.group, self.net_kw)
         return sums
 
     @property
+    def members_w(self) -> IntArray:
+        """Net power (L,T) of each group of homes in whole W."""
+        return np.rint(self._members_kw * 1000.0).astype(np.int64)
+
+    @property
     def group_w(self) -> IntArray:
-        """Net power (G,T) in whole W: the figure that goes to the DSO."""
-        return np.rint(self.group_kw * 1000.0).astype(np.int64)
+        """Net power (G,T) of each congestion point in whole W, what its groups add up to: the figure for the DSO."""
+        return np.asarray(self.contains.astype(np.int64) @ self.members_w)
+
+    @property
+    def home_price_eur_per_kwh(self) -> FloatArray:
+        """What one kWh more import costs each home (N,T) beyond its tariff: the sum over the points around it."""
+        return np.asarray((self.contains.T.astype(float) @ self.price_eur_per_kwh)[self.group])
 
     @property
     def net_w(self) -> IntArray:
         """Net power (N,T) in whole W; members add up exactly to `group_w`."""
-        exact, target = self.net_kw * 1000.0, self.group_w
+        exact, target = self.net_kw * 1000.0, self.members_w
         out = np.empty(exact.shape, np.int64)
         for g in range(self.groups):
             member = self.group == g
@@ -190,7 +207,7 @@ def assemble(
     notes: tuple[str, ...] = (),
 ) -> Plan:
     """A plan out of feasible trajectories of a portfolio whose load includes its appliances."""
-    violation = limits.excess_kw(p.by_group(way.net_kw))
+    violation = limits.excess_kw(limits.net_kw(p, way.net_kw))
     violation[violation < 1e-9] = 0.0
     relaxed = limit_problems(violation, limits)
     costs = home_costs(p, tariffs, way.net_kw, np.maximum(-way.battery_kw, 0.0)).sum(axis=1)
@@ -204,6 +221,7 @@ def assemble(
     return Plan(
         dt_h=p.dt_h,
         group=p.group,
+        contains=limits.membership,
         load_kw=p.load_kw,
         battery_kw=way.battery_kw,
         ev_kw=way.ev_kw,

@@ -105,7 +105,7 @@ class Portfolio:
     dt_h: float
     load_kw: FloatArray  # (N,T)
     pv_kw: FloatArray  # (N,T), available; what is not used is curtailed
-    group: IntArray  # (N,) congestion point of each home, 0..G-1
+    group: IntArray  # (N,) 0..L-1: homes behind the same (innermost) congestion point
     imp_max_kw: FloatArray  # *
     exp_max_kw: FloatArray  # *
     bat_charge_max_kw: FloatArray  # * AC side
@@ -143,7 +143,9 @@ class Portfolio:
         for name in _EITHER:
             value = np.asarray(getattr(self, name), float)
             if value.shape == (homes,):
-                object.__setattr__(self, name, np.repeat(value[:, None], isps, axis=1))
+                column = value[:, None].copy()
+                column.setflags(write=False)
+                object.__setattr__(self, name, np.broadcast_to(column, (homes, isps)))
             _settle(self, name, (homes, isps), np.float64, problems)
         if problems:
             raise InputError(problems)
@@ -204,12 +206,15 @@ class Portfolio:
 class Limits:
     """Bounds on the net power of each congestion point: `lo_kw`, `hi_kw` (G,T); +-inf is no limit.
 
-    They are soft: each kWh outside costs `penalty_eur_per_kwh` (a number or (G,T), kept as (G,T)).
+    They are soft: each kWh outside costs `penalty_eur_per_kwh` (a number or (G,T), kept as (G,T)). `contains` (G,L)
+    says which of the portfolio's L groups of homes lie behind which point, so that points may be nested (feeders under
+    a transformer); by default point g is group g.
     """
 
     lo_kw: FloatArray
     hi_kw: FloatArray
     penalty_eur_per_kwh: FloatArray | float = 5.0
+    contains: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.lo_kw)
@@ -220,8 +225,28 @@ class Limits:
         problems: list[Problem] = []
         for name in ("lo_kw", "hi_kw", "penalty_eur_per_kwh"):
             _settle(self, name, shape, np.float64, problems)
+        if self.contains is not None:
+            columns = np.shape(self.contains)[1] if np.ndim(self.contains) == 2 else shape[0]
+            _settle(self, "contains", (shape[0], columns), np.bool_, problems)
         if problems:
             raise InputError(problems)
+
+    @property
+    def membership(self) -> NDArray[np.bool_]:
+        """(G,L): which groups lie behind which point."""
+        return np.eye(len(self.lo_kw), dtype=bool) if self.contains is None else self.contains
+
+    def at_points(self, per_group: FloatArray) -> FloatArray:
+        """Sums (G,T) at the points of what is given per group (L,T)."""
+        return per_group if self.contains is None else np.asarray(self.contains.astype(float) @ per_group)
+
+    def at_groups(self, per_point: FloatArray) -> FloatArray:
+        """What all points around a group (L,T) add up to, as prices do."""
+        return per_point if self.contains is None else np.asarray(self.contains.T.astype(float) @ per_point)
+
+    def net_kw(self, p: Portfolio, net_kw: FloatArray) -> FloatArray:
+        """Power (G,T) at the points when homes draw `net_kw` (N,T)."""
+        return self.at_points(p.by_group(net_kw))
 
     @classmethod
     def none(cls, groups: int, isps: int) -> Limits:
@@ -238,10 +263,10 @@ class Limits:
         return np.isfinite(self.lo_kw) | np.isfinite(self.hi_kw)
 
     def tail(self, now: int) -> Limits:
-        return Limits(self.lo_kw[:, now:], self.hi_kw[:, now:], self.penalty[:, now:])
+        return Limits(self.lo_kw[:, now:], self.hi_kw[:, now:], self.penalty[:, now:], self.contains)
 
     def excess_kw(self, group_kw: FloatArray) -> FloatArray:
-        """How far (G,T) a group's power lies outside its limits; never negative."""
+        """How far (G,T) a point's power lies outside its limits; never negative."""
         return np.maximum(np.maximum(group_kw - self.hi_kw, self.lo_kw - group_kw), 0.0)
 
 
@@ -285,10 +310,12 @@ def _check(p: Portfolio, limits: Limits, tariffs: Tariffs) -> Iterator[Problem]:
     missing = sorted(set(range(p.groups)) - set(p.group.tolist()))
     if int(p.group.min()) < 0 or missing:
         where = f"group {missing[0]}" if missing else "group"
-        yield Problem("group.empty", where, "congestion points are numbered from 0 and each has a member")
+        yield Problem("group.empty", where, "groups of homes are numbered from 0 and each has a member")
         return
-    if limits.lo_kw.shape != (p.groups, p.isps):
-        yield Problem("input.shape", "limits", f"are {limits.lo_kw.shape}, not {(p.groups, p.isps)}")
+    points, groups = limits.membership.shape
+    if groups != p.groups or limits.lo_kw.shape[1] != p.isps:
+        text = f"are {limits.lo_kw.shape} for {groups} groups, not {(points, p.isps)} for {p.groups}"
+        yield Problem("input.shape", "limits", text)
         return
     yield from _check_finite(p, tariffs)
     for rule, where, bad, why in _rules(p, limits, tariffs):
@@ -363,13 +390,25 @@ def _indexed(rule: str, name: str, bad: NDArray[np.bool_], why: str) -> Iterator
 
 
 def _settle(owner: object, name: str, shape: tuple[int, ...], dtype: Any, problems: list[Problem]) -> None:
-    """Keep a read-only copy of a field, or note that its shape is wrong."""
-    value = np.array(getattr(owner, name), dtype)
+    """Keep a read-only copy of a field (itself where it cannot change), or note that its shape is wrong."""
+    given = getattr(owner, name)
+    value = given if _settled(given, dtype) else np.array(given, dtype)
     if value.shape != shape:
         problems.append(Problem("input.shape", name, f"has shape {value.shape}, not {shape}"))
         return
     value.setflags(write=False)
     object.__setattr__(owner, name, value)
+
+
+def _settled(value: Any, dtype: Any) -> bool:
+    """Whether nobody can write to the memory behind an array any more."""
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        return False
+    while isinstance(value, np.ndarray):
+        if value.flags.writeable:
+            return False
+        value = value.base
+    return value is None
 
 
 ARRAY_FIELDS = tuple(f.name for f in fields(Portfolio) if f.name not in ("dt_h", "appliances"))

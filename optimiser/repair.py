@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimiser.envelopes import Present, envelope, present_in, stores
-from optimiser.portfolio import FloatArray, Limits, Portfolio
+from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio
 
 __all__ = ["Trajectories", "repair", "states_from"]
 
@@ -66,7 +67,7 @@ def repair(
     low, high = (bounds.transpose(2, 0, 1) for bounds in envelope(s))
     device = _Devices.of(p)
     allowed_low, allowed_high = limits.lo_kw - excess_kw, limits.hi_kw + excess_kw
-    coupled = np.isfinite(allowed_low) | np.isfinite(allowed_high)
+    points = _Points(limits.membership, p.group, allowed_low, allowed_high)
     state = s.x0
     powers, states = np.empty((isps, 4, p.homes)), np.empty((isps, 3, p.homes))
     for t in range(isps):
@@ -80,11 +81,7 @@ def repair(
         if beyond.any():
             _move(now, bottom, top, beyond)
             net = p.load_kw[:, t] + now.sum(axis=0)
-        if coupled[:, t].any():
-            total = np.bincount(p.group, net, minlength=p.groups)
-            lacking = np.minimum(allowed_high[:, t] - total, 0.0) + np.maximum(allowed_low[:, t] - total, 0.0)
-            for g in np.flatnonzero(np.abs(lacking) > _KW):
-                _share(p, now, bottom, top, t, p.group == g, float(lacking[g]))
+        points.hold(p, now, bottom, top, t)
         state = drift + device.effect(now, t)
         powers[t], states[t] = now, state
     power, reached = np.ascontiguousarray(powers.transpose(1, 2, 0)), np.ascontiguousarray(states.transpose(1, 2, 0))
@@ -172,27 +169,53 @@ def _move(now: FloatArray, bottom: FloatArray, top: FloatArray, change: FloatArr
         change = change - step
 
 
-def _share(
-    p: Portfolio,
-    now: FloatArray,
-    bottom: FloatArray,
-    top: FloatArray,
-    t: int,
-    member: np.ndarray,
-    change: float,
-) -> None:
-    """Move a congestion point's power by `change` kW in place, shared in proportion to what each member can give."""
-    for device in _GIVING_ORDER:
-        net = p.load_kw[:, t] + now.sum(axis=0)
-        if change < 0:
-            room = np.maximum(bottom[device] - now[device], -p.exp_max_kw[:, t] - net)
-            room = np.minimum(room, 0.0) * member
-        else:
-            room = np.minimum(top[device] - now[device], p.imp_max_kw[:, t] - net)
-            room = np.maximum(room, 0.0) * member
-        available = float(room.sum())
-        if available == 0.0:
-            continue
-        step = room * min(1.0, change / available)
-        now[device] += step
-        change -= float(step.sum())
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Congestion points and what each may carry, (G,T) kW; the innermost are helped first."""
+
+    contains: NDArray[np.bool_]
+    group: IntArray
+    low: FloatArray
+    high: FloatArray
+
+    def hold(self, p: Portfolio, now: FloatArray, bottom: FloatArray, top: FloatArray, t: int) -> None:
+        """Move the powers (4,N) of ISP t in place until every point keeps its bounds, as far as ranges allow."""
+        if not (np.isfinite(self.low[:, t]) | np.isfinite(self.high[:, t])).any():
+            return
+        for point in np.argsort(self.contains.sum(axis=1), kind="stable"):
+            total = self._totals(p.load_kw[:, t] + now.sum(axis=0))
+            lacking = np.minimum(self.high[:, t] - total, 0.0) + np.maximum(self.low[:, t] - total, 0.0)
+            if abs(lacking[point]) > _KW:
+                self._share(p, now, bottom, top, t, int(point), float(lacking[point]))
+
+    def _totals(self, net: FloatArray) -> FloatArray:
+        groups = np.bincount(self.group, net, minlength=self.contains.shape[1])
+        return np.asarray(self.contains.astype(float) @ groups)
+
+    def _share(
+        self, p: Portfolio, now: FloatArray, bottom: FloatArray, top: FloatArray, t: int, point: int, change: float
+    ) -> None:
+        """Move a point's power by `change` kW, shared in proportion to what each member can give, and no further than
+        the points within it can carry."""
+        inside = self.contains[point]
+        member = inside[self.group]
+        within = [g for g, groups in enumerate(self.contains) if g != point and not (groups & ~inside).any()]
+        for device in _GIVING_ORDER:
+            net = p.load_kw[:, t] + now.sum(axis=0)
+            if change < 0:
+                room = np.minimum(np.maximum(bottom[device] - now[device], -p.exp_max_kw[:, t] - net), 0.0) * member
+            else:
+                room = np.maximum(np.minimum(top[device] - now[device], p.imp_max_kw[:, t] - net), 0.0) * member
+            total = self._totals(net)
+            for g in within:
+                here = self.contains[g][self.group]
+                wanted = float(room[here].sum())
+                bound = self.low[g, t] - total[g] if change < 0 else self.high[g, t] - total[g]
+                if abs(wanted) > _KW:
+                    room[here] *= min(1.0, max(bound / wanted, 0.0))
+            available = float(room.sum())
+            if available == 0.0:
+                continue
+            step = room * min(1.0, change / available)
+            now[device] += step
+            change -= float(step.sum())

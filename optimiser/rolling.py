@@ -266,7 +266,7 @@ def _join(
     # The tail's load holds what autonomous devices draw; in the plan that belongs to the devices again.
     load[:, now:] -= (powers[_EV] - tail.ev_kw) + (powers[_HEAT_PUMP] - tail.hp_kw) - (powers[_PV] - tail.pv_kw)
     battery = whole("battery_kw", powers[_BATTERY])
-    violation = limits.excess_kw(p.by_group(net))
+    violation = limits.excess_kw(limits.net_kw(p, net))
     violation[violation < 1e-9] = 0.0
     costs = home_costs(p, tariffs, net, np.maximum(-battery, 0.0))
     penalty = penalties(p, limits, violation)
@@ -274,7 +274,7 @@ def _join(
     bound, cost = spent + tail.bound_eur, float(costs.sum() + penalty.sum())
     home = [replace(s, isp=s.isp + now) for s in tail.problems if s.home is not None] + lost
     relaxed = [s for s in limit_problems(violation, limits) if s.isp >= now]
-    price = np.zeros((p.groups, p.isps))
+    price = np.zeros(limits.lo_kw.shape)
     if earlier is not None:
         price[:, :now] = earlier.price_eur_per_kwh[:, :now]
     price[:, now:] = tail.price_eur_per_kwh

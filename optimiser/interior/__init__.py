@@ -42,9 +42,9 @@ def candidates(
     """
     shards = carrier(p, tariffs, time_preference_eur_per_kwh)
     low, high, span = coupling_box(p, limits)
-    net = np.sum([shard.net for shard in shards], axis=0)
+    net = limits.at_points(np.sum([shard.net for shard in shards], axis=0))
     dual = float(np.mean([shard.scale for shard in shards]))
-    margins = Margins(low, high, span, p.dt_h * limits.penalty, limits.limited, net, dual)
+    margins = Margins(low, high, span, p.dt_h * limits.penalty, limits, net, dual)
     last: Iterate | None = None
     given = -1
     for last in iterate(shards, margins):

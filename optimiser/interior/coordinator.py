@@ -14,10 +14,12 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from optimiser.interior.box import Box
 from optimiser.interior.fleet import Homes
-from optimiser.portfolio import FloatArray
+from optimiser.portfolio import FloatArray, IntArray, Limits
 
 __all__ = ["Iterate", "Margins", "iterate"]
 
@@ -39,11 +41,12 @@ class Margins:
         high: FloatArray,
         span: FloatArray,
         penalty: FloatArray,
-        limited: NDArray[np.bool_],
+        limits: Limits,
         net: FloatArray,
         dual: float,
     ) -> None:
-        self.shape, self.limited, self.penalty = low.shape, limited, penalty
+        self.shape, self.limits, self.penalty = low.shape, limits, penalty
+        self.limited = limited = limits.limited
         zero = np.zeros_like(low)
         self.low, high, span = (np.where(limited, bound, 0.0) for bound in (low, high, span))
         room = 0.1 * (high - self.low)
@@ -69,8 +72,8 @@ class Margins:
         return self.box.bound(self.reduced(price)) + float(np.vdot(price, self.low))
 
     def short(self, net: FloatArray) -> FloatArray:
-        """What the coupling rows (G,T) lack, at homes whose net power adds up to `net`."""
-        return self.low - net - self.gather(self.box.x)
+        """What the coupling rows (G,T) lack, at homes whose net power adds up to `net` (L,T)."""
+        return self.low - self.limits.at_points(net) - self.gather(self.box.x)
 
     def spread(self, price: FloatArray) -> FloatArray:
         """C'lam for the margins."""
@@ -106,10 +109,13 @@ def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
     """Yield the start and the state after each step, until the caller stops, or nothing moves any more."""
     box = margins.box
     price = np.zeros(margins.shape)
+    at_points, at_groups = margins.limits.at_points, margins.limits.at_groups
     best = -np.inf
     for number in range(_MOST):
         certain = np.clip(price, -margins.penalty, margins.penalty)
-        state = reduce(add, [shard.state(price, certain) for shard in shards])
+        felt = at_groups(price)
+        proven = felt if np.array_equal(certain, price) else at_groups(certain)
+        state = reduce(add, [shard.state(felt, proven) for shard in shards])
         best = max(best, state.bound + margins.bound(certain))
         yield Iterate(number, state.cost + float(margins.cost @ box.x), best, price)
         count = state.count + 2 * box.count
@@ -121,14 +127,14 @@ def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
             solve = _system(offers.slope, margins)
         except LinAlgError:
             return
-        move = solve(short - offers.moved + margins.gather(box.pull()))
-        step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
+        move = solve(short - at_points(offers.moved) + margins.gather(box.pull()))
+        step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
         affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
         target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
         moved = reduce(add, [shard.correct(target) for shard in shards])
         box.correct(target)
-        move = solve(short - moved + margins.gather(box.pull()))
-        step = reduce(add, [shard.direction(move) for shard in shards]) + box.move(margins.spread(move))
+        move = solve(short - at_points(moved) + margins.gather(box.pull()))
+        step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
         primal, dual = min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
         if not np.isfinite(move).all() or max(primal, dual) < _STUCK:
             return
@@ -139,22 +145,40 @@ def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
 
 
 def _system(slope: FloatArray, margins: Margins) -> Callable[[FloatArray], FloatArray]:
-    """Solver (G,T) -> (G,T) of the coordinator's systems, one per congestion point; 0 where there is no limit.
+    """Solver (G,T) -> (G,T) of the coordinator's systems, one for each set of points that share homes; 0 where there
+    is no limit. `slope` is (L,T,T).
 
     Raises:
         LinAlgError: the numbers have lost all meaning.
     """
+    contains, isps = margins.limits.membership, margins.shape[1]
+    weights = margins.weights()
     factors = []
-    for matrix, weight, limited in zip(slope, margins.weights(), margins.limited, strict=True):
-        matrix = (matrix + matrix.T) / 2 + np.diag(weight)
+    for points in _sharing(contains):
+        blocks = np.zeros((len(points), isps, len(points), isps))
+        for i, first in enumerate(points):
+            for j, second in enumerate(points):
+                blocks[i, :, j] = slope[contains[first] & contains[second]].sum(axis=0)
+        matrix = blocks.reshape(len(points) * isps, -1)
+        matrix = (matrix + matrix.T) / 2 + np.diag(weights[points].ravel())
+        limited = margins.limited[points].ravel()
         matrix = np.where(limited[:, None] & limited[None], matrix, np.diag(1.0 - limited))
         matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-12
         if not np.isfinite(matrix).all():
             raise LinAlgError("not finite")
-        factors.append(cho_factor(matrix))
+        factors.append((points, cho_factor(matrix)))
 
     def solve(right: FloatArray) -> FloatArray:
         rows = np.where(margins.limited, right, 0.0)
-        return np.stack([cho_solve(factor, row) for factor, row in zip(factors, rows, strict=True)])
+        out = np.empty_like(rows)
+        for points, factor in factors:
+            out[points] = cho_solve(factor, rows[points].ravel()).reshape(len(points), isps)
+        return out
 
     return solve
+
+
+def _sharing(contains: NDArray[np.bool_]) -> list[IntArray]:
+    """The points, in sets that have no home in common."""
+    _, label = connected_components(csr_array(contains.astype(int) @ contains.T.astype(int)), directed=False)
+    return [np.flatnonzero(label == k) for k in range(int(label.max()) + 1)]

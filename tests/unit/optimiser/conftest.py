@@ -127,7 +127,8 @@ def assert_sound(case: Case, plan: Plan, *, since: int = 0, tolerance: float = 1
         np.testing.assert_allclose(plan.thermal[heat, t], warmth[heat], atol=1e-8)
     bill = p.dt_h * np.where(plan.net_kw > 0, tariffs.buy_eur_per_kwh, tariffs.sell_eur_per_kwh) * plan.net_kw
     wear = p.dt_h * p.bat_wear_eur_per_kwh[:, None] * discharge
-    group = np.stack([plan.net_kw[p.group == g].sum(axis=0) for g in range(p.groups)])
+    contains = np.eye(p.groups) if limits.contains is None else limits.contains
+    group = np.stack([plan.net_kw[(row > 0)[p.group]].sum(axis=0) for row in contains])
     outside = np.clip(np.maximum(group - limits.hi_kw, limits.lo_kw - group), 0, None)
     penalty = float((p.dt_h * limits.penalty * outside).sum())
     assert plan.cost_eur == pytest.approx(float(bill.sum() + wear.sum()) + penalty, abs=1e-6)
