@@ -117,8 +117,13 @@
       ctx.restore();
     }
 
+    // Room is often many times what is offered: the scale follows what was asked and offered, room is cut off beyond it.
+    const asked = [...requested].map((isp) => Math.min(Math.abs(request.min_kw[isp - 1]), Math.abs(request.max_kw[isp - 1])));
+    const matters = Math.max(...asked, ...lines.flatMap((line) => line.values.map((value) => Math.abs(value ?? 0))), 0);
+    const reach = matters ? 2.5 * matters : Infinity;
     const extent = (u, min, max) => {
-      const low = Math.min(min ?? 0, 0), high = Math.max(max ?? 0, 0), pad = (high - low || 2) * 0.1;
+      const low = Math.max(Math.min(min ?? 0, 0), -reach), high = Math.min(Math.max(max ?? 0, 0), reach);
+      const pad = (high - low || 2) * 0.1;
       return [low < 0 || low === high ? low - pad : low, high > 0 || low === high ? high + pad : high];
     };
     const stepped = uPlot.paths.stepped({ align: 1 });
