@@ -44,15 +44,20 @@ class InProcess:
         return len(self.portfolio.appliances) > 0
 
     def __call__(self, price: FloatArray) -> Column:
-        """The cheapest schedule at a price (T,) on import, EUR/kWh."""
+        column, schedule = self.solve(price)
+        self.schedules.append(schedule)
+        return column
+
+    def solve(self, price: FloatArray) -> tuple[Column, Plan | Trajectories]:
+        """The cheapest schedule at a price (T,) on import, EUR/kWh, and what the coordinator is told of it."""
         return self._quick(price) if self._simple else self._planned(price)
 
-    def _planned(self, price: FloatArray) -> Column:
+    def _planned(self, price: FloatArray) -> tuple[Column, Plan | Trajectories]:
         prices = Tariffs(self.tariffs.buy_eur_per_kwh + price, self.tariffs.sell_eur_per_kwh + price)
         found = plan(self.portfolio, self._free, prices, gap=_ACCURACY)
-        return self._column(found, found.net_kw, found.cost_eur, found.bound_eur, price)
+        return self._column(found.net_kw, found.cost_eur, found.bound_eur, price), found
 
-    def _quick(self, price: FloatArray) -> Column:
+    def _quick(self, price: FloatArray) -> tuple[Column, Plan | Trajectories]:
         """The same for a few homes that can keep everything: only the prices in the programme change."""
         p, model = self.portfolio, self._model
         cost = model.cost.copy()
@@ -71,11 +76,8 @@ class InProcess:
         )
         own = float(home_costs(p, self.tariffs, way.net_kw, np.maximum(-way.battery_kw, 0.0)).sum())
         shifted = own + p.dt_h * float(price @ way.net_kw.sum(axis=0))
-        return self._column(way, way.net_kw, shifted, raw.bound_eur, price)
+        return self._column(way.net_kw, shifted, raw.bound_eur, price), way
 
-    def _column(
-        self, found: Plan | Trajectories, net_kw: FloatArray, cost: float, bound: float, price: FloatArray
-    ) -> Column:
-        self.schedules.append(found)
+    def _column(self, net_kw: FloatArray, cost: float, bound: float, price: FloatArray) -> Column:
         net = net_kw.sum(axis=0)
         return Column(net, cost - self.portfolio.dt_h * float(price @ net), min(bound, cost))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -97,6 +98,7 @@ def signed(words: Words) -> list[int]:
 
 
 def groups(members: Sequence[str], least: int) -> list[list[str]]:
-    """As many groups of at least `least` as there can be; none where there are too few members."""
+    """As many groups of at least `least` neighbours as there can be; none where there are too few members."""
     count = len(members) // least
-    return [list(members[n::count]) for n in range(count)]
+    edges = [len(members) * n // count for n in range(count + 1)] if count else [0]
+    return [list(members[a:b]) for a, b in pairwise(edges)]

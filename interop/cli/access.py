@@ -20,12 +20,18 @@ _IN_THE_WAY = "stop it and try again, or correct [server] http_listen"
 
 
 def ask_server(
-    config: Config, method: str, path: str, body: Mapping[str, Any] | bytes | None = None, *, hint: str = _IN_THE_WAY
+    config: Config,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | bytes | None = None,
+    *,
+    hint: str = _IN_THE_WAY,
+    timeout_s: float = 10,
 ) -> Any:
     """Call the HTTP API of this party's running server; its answer as JSON. A `body` of bytes is
     XML. `hint`: how to mend that none answers."""
     host, port = config.server.address
-    connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=10)  # noqa: S104
+    connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=timeout_s)  # noqa: S104
     headers = {"Content-Type": "application/xml" if isinstance(body, bytes) else "application/json"}
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()

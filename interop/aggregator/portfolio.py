@@ -1,0 +1,84 @@
+"""Homes as the optimiser's arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop.aggregator.forecast import Forecast
+from interop.aggregator.homes import Charger, Unit
+from optimiser import Portfolio, edge
+
+__all__ = ["portfolio_of"]
+
+Floats = NDArray[np.float64]
+D = TypeVar("D")
+
+
+def portfolio_of(
+    rows: Sequence[Unit], forecast: Forecast, hours: float, fixed_w: Mapping[str, Sequence[int]] | None = None
+) -> Portfolio:
+    """The optimiser's arrays: one row per unit, kW and kWh. Devices in `fixed_w` are part of their unit's load."""
+    isps = len(forecast.load_kw)
+    zero = np.zeros(isps)
+    fixed = fixed_w or {}
+    load = np.array([forecast.load_kw[:, u.home.load] if u.first else zero for u in rows])
+    for n, unit in enumerate(rows):
+        for device in (unit.charger, unit.heat_pump):
+            if device is not None and device.id in fixed:
+                load[n] += edge.kilowatts(fixed[device.id])
+    ev_max, ev_low, ev_high = (np.zeros((len(rows), isps)) for _ in range(3))
+    for n, unit in enumerate(rows):
+        if unit.charger and unit.charger.id not in fixed:
+            ev_max[n], ev_low[n], ev_high[n] = _charging(unit.charger, isps, hours)
+    pumps = [u.heat_pump if u.heat_pump and u.heat_pump.id not in fixed else None for u in rows]
+    demand = np.array([forecast.load_kw[:, p.load] if p else zero for p in pumps])
+    buffer = np.array([p.buffer_wh / 1000 if p else 0.0 for p in pumps])
+    least = np.repeat(-buffer[:, None], isps, axis=1)
+    least[:, -1] = 0.0
+    batteries = [u.battery for u in rows]
+    return Portfolio.of(
+        hours,
+        load,
+        pv_kw=np.array([forecast.pv_kw[:, u.pv.series] if u.pv else zero for u in rows]),
+        bat_charge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
+        bat_discharge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
+        bat_capacity_kwh=_each(batteries, lambda b: b.capacity_wh / 1000),
+        bat_initial_kwh=_each(batteries, lambda b: b.initial_wh / 1000),
+        bat_final_min_kwh=_each(batteries, lambda b: b.final_min_wh / 1000),
+        bat_efficiency=_each(batteries, lambda b: b.efficiency, 1.0),
+        bat_wear_eur_per_kwh=_each(batteries, lambda b: b.wear_eur_per_kwh),
+        ev_max_kw=ev_max,
+        ev_energy_min_kwh=ev_low,
+        ev_energy_max_kwh=ev_high,
+        hp_max_kw=_each(pumps, lambda p: p.p_max_w / 1000),
+        th_b=np.full((len(rows), isps), hours),
+        th_w=-hours * demand,
+        th_min=least,
+        th_max=np.repeat(buffer[:, None], isps, axis=1),
+    )
+
+
+def _each(devices: Sequence[D | None], value: Callable[[D], float], absent: float = 0.0) -> Floats:
+    """One value per unit, `absent` where it has no such device."""
+    return np.array([absent if device is None else value(device) for device in devices])
+
+
+def _charging(charger: Charger, isps: int, hours: float) -> tuple[Floats, Floats, Floats]:
+    """Power available (T,) kW, and floor and ceiling (T,) kWh of the energy charged since the day began.
+
+    The ceiling lies 2 % and 0.05 kWh above the need, so that a floor met to the last digit is not a contradiction.
+    """
+    power, floor, ceiling = (np.zeros(isps) for _ in range(3))
+    done = 0.0
+    for stay in charger.stays:
+        first, last = min(stay.first, isps), min(stay.last, isps)
+        power[first - 1 : last] = charger.p_max_w / 1000
+        need = stay.energy_wh / 1000
+        ceiling[first - 1 :] = done + need * 1.02 + 0.05
+        floor[last - 1 :] = done + min(need, (last - first + 1) * hours * charger.p_max_w / 1000)
+        done += need
+    return power, floor, ceiling
