@@ -25,6 +25,7 @@ import adapters.uftp.access
 import adapters.uftp.config
 import adapters.uftp.discovery
 from interop import config, maturity, plugins
+from interop.agents.service import AgentsOptions
 from interop.aggregator.options import AggregatorOptions
 from interop.aggregator.planner import Planner
 from interop.cli import main as command_line
@@ -59,6 +60,7 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[adapters.openadr2]", adapters.openadr2.config.Config),
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
     ("[[adapters.openadr3.vtns]]", adapters.openadr3.config.VtnConfig),
+    ("[adapters.agents]", AgentsOptions),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )
 _DESKS: tuple[tuple[str, type[Any], tuple[Any, ...]], ...] = (

@@ -80,7 +80,7 @@ class Agreement:
 
     awards: Mapping[str, Award]
     price_eur_per_kwh: FloatArray  # (G,T)
-    group_kw: FloatArray  # (G,T)
+    point_kw: FloatArray  # (G,T)
     violation_kw: FloatArray
     cost_eur: float
     bound_eur: float
@@ -111,7 +111,7 @@ class _Point:
 
 
 class Negotiation:
-    """The coordinator's side, round by round: ask `price`, `take` the answers, until `gap` pleases; then `agreement`.
+    """The coordinator's side: ask the prices `felt`, `take` the answers, until `gap` pleases; then `agreement`.
 
     `limits` (G,T) bound the members' sum. Nothing here waits or sends: whoever drives it brings the answers.
     """
@@ -133,6 +133,10 @@ class Negotiation:
         """Who takes part in this round."""
         out = {*self._out, *self._absent}
         return [member for n, member in enumerate(self.members) if n not in out]
+
+    def felt(self, member: Member) -> FloatArray:
+        """The price (T,) to ask a member now: those of all congestion points around it together."""
+        return np.asarray(self.limits.at_groups(self.price)[member.group])
 
     @property
     def cost_eur(self) -> float:
@@ -200,11 +204,12 @@ class Negotiation:
                 np.asarray(sum(s / total * h.column.net_kw for h, s in own)),
                 float(sum(s / total * h.column.cost_eur for h, s in own)),
             )
-        group_kw = np.zeros_like(self.price)
+        group_kw = np.zeros((self.limits.membership.shape[1], self.price.shape[1]))
         for member in self.members:
             if member.id in mixed:
                 group_kw[member.group] += mixed[member.id].net_kw
-        violation = self.limits.excess_kw(group_kw)
+        point_kw = self.limits.at_points(group_kw)
+        violation = self.limits.excess_kw(point_kw)
         violation[violation < _SMALL] = 0.0
         cost = sum(award.cost_eur for award in mixed.values())
         cost += self.dt_h * float((self.limits.penalty * violation).sum())
@@ -213,7 +218,7 @@ class Negotiation:
         return Agreement(
             {id: award for id, award in mixed.items() if id not in out},
             point.price,
-            group_kw,
+            point_kw,
             violation,
             cost,
             self.bound_eur,
@@ -225,7 +230,7 @@ class Negotiation:
 
     def _at(self, column: Column, member: int) -> float:
         """Cost of a column with mu."""
-        return column.cost_eur + self.dt_h * float(self.price[self.members[member].group] @ column.net_kw)
+        return column.cost_eur + self.dt_h * float(self.felt(self.members[member]) @ column.net_kw)
 
     def _master(self, low: FloatArray, high: FloatArray) -> _Point:
         """The master for prices within `low`..`high` (G,T): what is over a limit costs `high`, what is under it -`low`.
@@ -269,7 +274,7 @@ class Negotiation:
         member = np.array([h.member for h in held])
         group = np.array([self.members[n].group for n in member])
         at = np.argwhere(limited)
-        net = np.where(at[:, :1] == group, np.array([h.column.net_kw for h in held]).T[at[:, 1]], 0.0)
+        net = np.where(limits.membership[at[:, :1], group], np.array([h.column.net_kw for h in held]).T[at[:, 1]], 0.0)
         upper, lower = np.isfinite(limits.hi_kw[limited]), np.isfinite(limits.lo_kw[limited])
         one = sparse.identity(len(at), format="csr")
         both = sparse.hstack([sparse.csr_matrix(net), -one, one], format="csr")
@@ -323,6 +328,6 @@ def negotiate(
     """A whole negotiation with members that can be called; ends at `gap`, or after so many rounds."""
     talk = Negotiation(list(members), limits, dt_h)
     while talk.round < rounds and talk.gap > gap:
-        answers = {member.id: members[member](talk.price[member.group]) for member in talk.asked}
+        answers = {member.id: members[member](talk.felt(member)) for member in talk.asked}
         talk.take({id: answer for id, answer in answers.items() if answer is not None})
     return talk.agreement()

@@ -268,7 +268,7 @@ class Floor:
         by_name = {party.member.id: party for party in parties}
         while not talk.round or (talk.round < request.rounds and talk.gap > request.gap and talk.asked):
             asked = [by_name[member.id] for member in talk.asked]
-            await self._ask(running, request, talk.round, talk.price, asked)
+            await self._ask(running, request, talk.round, {p: talk.felt(p.member) for p in asked})
             answers = {p.member.id: p.column(talk.price.shape[1]) for p in asked}
             for party in asked:
                 if answers[party.member.id] is None:
@@ -276,18 +276,16 @@ class Floor:
             await asyncio.to_thread(talk.take, {name: c for name, c in answers.items() if c is not None})
         return await asyncio.to_thread(talk.agreement)
 
-    async def _ask(
-        self, running: _Running, request: Request, number: int, price: FloatArray, asked: Sequence[_Party]
-    ) -> None:
-        """One round: send the price, and wait until all have answered or time is up."""
+    async def _ask(self, running: _Running, request: Request, number: int, prices: Mapping[_Party, FloatArray]) -> None:
+        """One round: send the prices, and wait until all have answered or time is up."""
         running.number, running.cfp, running.complete = number, {}, asyncio.Event()
-        for party in asked:
+        for party, price in prices.items():
             party.answers = {}
             frame = wire.encode(
                 "cfp",
                 negotiation=running.id,
                 round=number,
-                price_eur_per_kwh=[round(float(v), 9) for v in price[party.member.group]],
+                price_eur_per_kwh=price.tolist(),
                 deadline_s=request.patience_s,
             )
             running.cfp |= dict.fromkeys(party.agents, frame)
@@ -354,7 +352,7 @@ def _result(
             party = by_name[name]
             silent = ", ".join(a for a in party.agents if a not in party.answers) or "an answer that does not fit"
             problems.append(f"{name} ({len(party.agents)} homes) is {kind}: {party.refused or silent}")
-    beyond = bool((agreement.violation_kw > 1e-5 * np.maximum(1.0, np.abs(agreement.group_kw))).any())
+    beyond = bool((agreement.violation_kw > 1e-5 * np.maximum(1.0, np.abs(agreement.point_kw))).any())
     reached = agreement.gap <= request.gap
     return {
         "negotiation": id,
@@ -367,7 +365,7 @@ def _result(
         "agents": sum(len(party.agents) for party in parties),
         "groups": len(parties),
         "masked": all(party.masked for party in parties),
-        "net_w": {p: np.rint(1000 * agreement.group_kw[g]).astype(int).tolist() for g, p in enumerate(request.points)},
+        "net_w": {p: np.rint(1000 * agreement.point_kw[g]).astype(int).tolist() for g, p in enumerate(request.points)},
         "violation_w": {
             p: np.rint(1000 * agreement.violation_kw[g]).astype(int).tolist() for g, p in enumerate(request.points)
         },

@@ -42,7 +42,7 @@ def test_fifty_homes_reach_a_thousandth_certified() -> None:
 def test_awards_are_mixtures_that_members_can_carry_out() -> None:
     p, limits, tariffs = neighbourhood(6, 2)
     members = alone(p, tariffs)
-    found = negotiate(members, limits, p.dt_h, gap=1e-2)
+    found = negotiate(members, limits, p.dt_h, gap=1e-2, rounds=6)
     total = np.zeros(p.isps)
     for member, answer in members.items():
         award = found.awards[member.id]
@@ -50,7 +50,7 @@ def test_awards_are_mixtures_that_members_can_carry_out() -> None:
         mixed = sum(share * answer.schedules[r].net_kw.sum(axis=0) for r, share in award.shares.items())
         assert np.allclose(mixed, award.net_kw)
         total += mixed
-    assert np.allclose(total, found.group_kw[0])
+    assert np.allclose(total, found.point_kw[0])
     again = sum(a.cost_eur for a in found.awards.values()) + p.dt_h * 5.0 * found.violation_kw.sum()
     assert found.cost_eur == pytest.approx(again)
 
@@ -62,10 +62,10 @@ def test_an_aggregate_and_single_homes_together_at_two_congestion_points() -> No
     members = dict(list(alone(p, tariffs).items())[4:])
     rest = np.arange(4)
     members[Member("rest", 0)] = InProcess(p.take(rest), tariffs.take(rest))
-    found = negotiate(members, limits, p.dt_h, gap=2e-2)
+    found = negotiate(members, limits, p.dt_h, gap=2e-2, rounds=15)
     best = optimum(p, limits, tariffs)
     assert found.bound_eur <= best + 1e-6
-    assert best - 1e-3 <= found.cost_eur <= best + 0.02 * max(abs(best), found.cost_eur) + 0.1
+    assert best - 1e-3 <= found.cost_eur <= best + 2 * found.gap * max(abs(best), found.cost_eur)
 
 
 def test_who_falls_silent_is_counted_with_its_baseline_and_bounds_stay_valid() -> None:
@@ -77,13 +77,13 @@ def test_who_falls_silent_is_counted_with_its_baseline_and_bounds_stay_valid() -
         calls.append(1)
         return members[Member("home-3")](price) if len(calls) <= 3 else None
 
-    found = negotiate({**members, Member("home-3"): silent}, limits, p.dt_h, gap=5e-3)
+    found = negotiate({**members, Member("home-3"): silent}, limits, p.dt_h, gap=5e-3, rounds=12)
     assert found.left_out == ("home-3",)
     assert "home-3" not in found.awards
     assert len(calls) == 4, "who is left out is not asked again"
     baseline = plan(p.take(np.array([3])), Limits.none(1, 96), tariffs.take(np.array([3]))).net_kw
     others = sum(award.net_kw for award in found.awards.values())
-    assert np.allclose(found.group_kw[0], others + baseline[0], atol=1e-6)
+    assert np.allclose(found.point_kw[0], others + baseline[0], atol=1e-6)
     fixed = p.take(np.delete(np.arange(6), 3))
     rest = Limits(limits.lo_kw - baseline, limits.hi_kw - baseline)
     own = plan(p.take(np.array([3])), Limits.none(1, 96), tariffs.take(np.array([3]))).cost_eur
@@ -95,7 +95,7 @@ def test_who_falls_silent_is_counted_with_its_baseline_and_bounds_stay_valid() -
 def test_who_never_answers_is_not_counted() -> None:
     p, limits, tariffs = neighbourhood(3, 1)
     members = {**alone(p, tariffs), Member("ghost"): lambda price: None}
-    found = negotiate(members, limits, p.dt_h, gap=0.2)
+    found = negotiate(members, limits, p.dt_h, gap=0.2, rounds=4)
     assert found.absent == ("ghost",)
     assert sorted(found.awards) == ["home-0", "home-1", "home-2"]
 
@@ -143,7 +143,7 @@ def test_members_that_cannot_mix_get_one_of_their_columns() -> None:
         agent = InProcess(home, answer.tariffs)
         members[replace(member, whole=agent.whole)] = agent
     tight = Limits(limits.lo_kw, limits.hi_kw * 0.8)
-    found = negotiate(members, tight, p.dt_h, gap=1e-2, rounds=12)
+    found = negotiate(members, tight, p.dt_h, gap=1e-2, rounds=6)
     for member in members:
         if member.whole:
             assert list(found.awards[member.id].shares.values()) == [1.0]
@@ -180,3 +180,23 @@ def test_a_quick_answer_is_the_plan_at_that_price() -> None:
 def test_an_agreement_needs_a_round() -> None:
     with pytest.raises(ValueError, match="nobody has been asked"):
         Negotiation([Member("a")], Limits.none(1, 4), 0.25).agreement()
+
+
+def test_nested_congestion_points_add_their_prices() -> None:
+    """Two feeders under a transformer: what a member is asked is the sum, and the bound holds for all three limits."""
+    p, _, tariffs = neighbourhood(6, 4)
+    p = replace(p, group=np.array([0] * 3 + [1] * 3))
+    contains = np.array([[True, False], [False, True], [True, True]])
+    high = np.array([np.full(96, 6.0), np.full(96, 6.0), np.full(96, 9.0)])
+    limits = Limits(np.full((3, 96), -np.inf), high, contains=contains)
+    members = alone(p, tariffs)
+    talk = Negotiation(list(members), limits, p.dt_h)
+    while talk.gap > 5e-2 and talk.round < 20:
+        talk.take({m.id: members[m](talk.felt(m)) for m in talk.asked})
+    found = talk.agreement()
+    best = optimum(p, limits, tariffs)
+    assert np.allclose(talk.felt(talk.members[0]), talk.price[0] + talk.price[2])
+    assert np.allclose(found.point_kw[2], found.point_kw[0] + found.point_kw[1])
+    assert found.bound_eur <= best + 1e-5
+    assert found.cost_eur >= best - 1e-3
+    assert found.gap <= 5e-2
