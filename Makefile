@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test stateful-campaign crash-campaign check bench docs lock clean
+.PHONY: help install demo test campaigns stateful-campaign crash-campaign check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test     set up, then run the whole test suite"
 	@echo "make stateful-campaign   play the market at random for minutes (EXAMPLES=1000)"
 	@echo "make crash-campaign      kill real servers under load and look for what is lost (KILLS=500)"
+	@echo "make campaigns           tests that take minutes: hundreds of home agents, column generation"
 	@echo "make check    ruff, mypy --strict, import contracts"
 	@echo "make bench    measure ours and its peers in one run"
 	@echo "make docs     regenerate what is derived from code"
@@ -35,6 +36,9 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 EXAMPLES ?= 1000
+campaigns: install
+	$(BIN)/python -m pytest -m campaign
+
 stateful-campaign: install
 	GRIDPARLEY_STATEFUL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 0 tests/stateful/market
 

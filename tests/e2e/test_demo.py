@@ -77,7 +77,10 @@ async def test_a_request_reaches_devices_and_comes_back_settled(tmp_path: Path) 
     assert result["delivered_share"] >= 0.99
     assert result["orders"] == 1
     assert result["devices"] == {"modbus": 13, "openadr2": 13}
-    assert result["messages"]["uftp"] == 36, "6 pairs of the trade, 13 of metering... and their answers, none twice"
+    sent = dict(result["uftp"])
+    assert sent.pop("Prognosis") == sent.pop("PrognosisResponse") >= 1
+    pairs = {"FlexRequest": 1, "FlexOffer": 1, "FlexOrder": 1, "Metering": 13, "Settlement": 1}
+    assert sent == pairs | {f"{kind}Response": count for kind, count in pairs.items()}, "none is said twice"
     (settlement,) = verdict.settlements
     (row,) = settlement.rows
     assert row.net == row.price - row.penalty

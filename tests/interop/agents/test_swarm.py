@@ -89,7 +89,7 @@ async def test_some_of_thirty_agents_are_late_and_one_dies(tmp_path: Path) -> No
     check(result, alarms, 30, 5, 0.05, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(1800)
 async def test_three_hundred_agents_some_late_some_killed(tmp_path: Path) -> None:
     result, alarms = await negotiated(300, 96, 10, 1e-3, 120.0, tmp_path, killed=2, late=2)

@@ -123,7 +123,7 @@ def test_an_error_of_the_homes_themselves_is_not_hidden(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def workers() -> Iterator[Any]:
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
     with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
         yield client
 

@@ -27,7 +27,7 @@ def optimum(p: Portfolio, limits: Limits, tariffs: Tariffs) -> float:
     return plan(p, limits, tariffs, gap=1e-6).cost_eur
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_fifty_homes_reach_a_thousandth_certified() -> None:
     """OPT-19: 118.975630 EUR is the optimum by HiGHS."""
     p, limits, tariffs = neighbourhood(50, 1)
