@@ -95,6 +95,10 @@ class Lines:
         """How many rows are being tried, optionally to one peer."""
         return len(self._busy) if peer is None else sum(line[0] == peer for line in self._busy)
 
+    def due(self, now: float) -> bool:
+        """Whether there may be something to take."""
+        return bool(self._heads) and self._heads[0][0] <= now
+
     @property
     def next_wall(self) -> float | None:
         """When the next head is due."""

@@ -130,8 +130,7 @@ class Relay:
                 continue  # it came from the store, or two steps of one commit said the same and it was the second
             self._newest = row.seq
             self._offered.append(row)
-            if not self._lines.add(row):
-                self._look = True
+            self._lines.add(row)
         self._wake.set()
 
     def heard_from(self, peer: str) -> bool:
@@ -157,7 +156,7 @@ class Relay:
 
     async def step(self) -> float | None:
         """Begin every try whose time has come; returns the wall time of the next one."""
-        if self._look:
+        if self._look or not (self._lines.complete or self._lines.due(self._wall())):
             await self._look_up()
         for row in self._lines.take(self._wall(), self._room):
             task = asyncio.create_task(self._try(row), name=f"deliver {row.message_id}")
@@ -169,10 +168,11 @@ class Relay:
         """Take up what the store holds: all of it, or, where that is too much, what is due now."""
         self._look, self._offered, self._since = False, [], set()
         try:
-            rows = await self._store.pending(self._lines.most + 1)
-            complete = len(rows) <= self._lines.most
+            everything = await self._store.pending(self._lines.most)
+            complete = everything is not None
+            rows = everything or []
             if not complete:
-                rows = await self._store.due(self._wall(), 8 * self._policy.at_once)
+                rows = await self._store.due(self._wall(), self._lines.most)
                 self._next = self._wall() if rows else await self._store.next_due()
         except StoreUnavailable:
             self._look = True
@@ -205,7 +205,6 @@ class Relay:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
-            self._look |= not self._lines.complete
 
     async def _try(self, row: OutboxRow) -> None:
         """One try, and making durable what came of it. What is delivered lets the next of its line go at once."""

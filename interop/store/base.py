@@ -333,8 +333,8 @@ class StorePort(Protocol):
     async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
         """Messages to try now: the oldest pending one of each conversation with a peer, if its time has come."""
 
-    async def pending(self, limit: int = 64) -> list[OutboxRow]:
-        """Messages that are neither delivered nor dead, oldest first."""
+    async def pending(self, most: int) -> list[OutboxRow] | None:
+        """Messages that are neither delivered nor dead, oldest first; None where they are more than `most`."""
 
     async def next_due(self) -> float | None:
         """Wall time of the next try of any conversation, or None when nothing is pending."""

@@ -79,9 +79,12 @@ class Reader:
         query = f"SELECT {_OUTBOX} {_HEADS} AND o.next_wall <= ? ORDER BY o.seq LIMIT ?"
         return [_outbox_row(row) for row in self._main.execute(query, (wall, limit))]
 
-    def pending(self, limit: int = 64) -> list[OutboxRow]:
-        query = f"SELECT {_OUTBOX} FROM outbox WHERE state = 'PENDING' ORDER BY seq LIMIT ?"  # noqa: S608 - constants
-        return [_outbox_row(row) for row in self._main.execute(query, (limit,))]
+    def pending(self, most: int) -> list[OutboxRow] | None:
+        counted = "SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE state = 'PENDING' LIMIT ?)"
+        if self._main.execute(counted, (most + 1,)).fetchone()[0] > most:
+            return None
+        query = f"SELECT {_OUTBOX} FROM outbox WHERE state = 'PENDING' ORDER BY seq"  # noqa: S608 - constants
+        return [_outbox_row(row) for row in self._main.execute(query)]
 
     def next_due(self) -> float | None:
         row = self._main.execute(f"SELECT MIN(o.next_wall) {_HEADS}").fetchone()

@@ -122,8 +122,8 @@ class Store:
     async def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
         return await self._read(lambda r: r.due(wall, limit))
 
-    async def pending(self, limit: int = 64) -> list[OutboxRow]:
-        return await self._read(lambda r: r.pending(limit))
+    async def pending(self, most: int) -> list[OutboxRow] | None:
+        return await self._read(lambda r: r.pending(most))
 
     async def next_due(self) -> float | None:
         return await self._read(lambda r: r.next_due())

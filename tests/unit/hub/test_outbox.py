@@ -178,3 +178,20 @@ async def test_an_expired_message_goes_back_to_its_owner_without_a_last_try(kit:
     assert (what, id) == ("undeliverable", "late")
     assert reason.startswith("expired")
     assert "message.dead" in await world.kinds()
+
+
+async def test_more_messages_than_fit_in_memory_all_leave_in_order(
+    begin: Callable[..., Awaitable[Any]], kit: Any
+) -> None:
+    """The store is asked for the rest, seldom, also while some of them must wait for another try."""
+    world = await begin(run=False)
+    messages = [kit.outgoing(f"m{n}", f"c{n % 150}") for n in range(400)]
+    await world.hub.do([Send(message) for message in messages])
+    world.messenger.answers = [Delivery(DeliveryStatus.TEMPORARY, 503)] * 3
+    world.hub.start()
+    await world.quiet()
+    delivered = list(dict.fromkeys(world.messenger.delivered))
+    assert len(delivered) == 400
+    for line in range(150):
+        of_line = [int(id[1:]) for id in delivered if int(id[1:]) % 150 == line]
+        assert of_line == sorted(of_line)
