@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -22,10 +26,16 @@ from interop.demo.processes import ProcessFailed
 from interop.demo.run import Demo, DemoFailed, Options, default_folder
 from interop.demo.world import World
 from interop.scenarios import SCENARIOS
+from interop.usecases import USE_CASES
+from interop.usecases.assumptions import AssumptionError, Assumptions
+from interop.usecases.page import render
 
 __all__ = ["demo"]
 
 _FAILED = 1
+_LIVE = frozenset({"keep", "isp_seconds", "dashboard", "drop_out", "folder"})
+_SIMULATED = frozenset({"html", "days", "assumptions"})
+"""Options by what a scenario must be for them to mean anything."""
 
 
 class _Terminal:
@@ -51,7 +61,7 @@ class _Terminal:
 
 
 @click.command()
-@click.option("--scenario", type=click.Choice(sorted(SCENARIOS)), default="rural1", show_default=True)
+@click.option("--scenario", type=click.Choice(sorted({**SCENARIOS, **USE_CASES})), default="rural1", show_default=True)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here.")
 @click.option("--keep", is_flag=True, help="Leave servers and dashboard running until Ctrl-C.")
 @click.option(
@@ -60,7 +70,16 @@ class _Terminal:
 @click.option("--dashboard", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.")
 @click.option("--drop-out", default="battery-1", show_default=True, help="The battery that dies half way; '' for none.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where the run is kept.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Where the report goes.  [NAME.html]")
+@click.option("--days", type=click.IntRange(1), help="How many days of each season are simulated.")
+@click.option(
+    "--assumptions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file with values in place of the shipped assumptions.",
+)
+@click.pass_context
 def demo(
+    context: click.Context,
     scenario: str,
     json_file: Path | None,
     keep: bool,
@@ -68,13 +87,22 @@ def demo(
     dashboard: int,
     drop_out: str,
     folder: Path | None,
+    html: Path | None,
+    days: int | None,
+    assumptions: Path | None,
 ) -> None:
     """A grid operator's request reaches devices over their own protocols and comes back settled.
 
-    Exit status: 0 the grid is free of congestion, the order is delivered and no message is lost; 1 it is not so, with
-    the reason; 2 the run could not be started or brought to its end.
+    The scenarios rural1 and market are played live: servers, devices and homes are processes. home, community and
+    lvgrid are simulations of the same data that end with a report (--html, --days, --assumptions are theirs).
+
+    Exit status: 0 the grid is free of congestion, the order is delivered and no message is lost (simulations: every
+    check of the report passed); 1 it is not so, with the reason; 2 the run could not be started or brought to its end.
     """
     console = Console(stderr=False, highlight=False)
+    _only(context, _LIVE if scenario in USE_CASES else _SIMULATED, scenario)
+    if scenario in USE_CASES:
+        sys.exit(_simulate(scenario, console, html or Path(f"{scenario}.html"), json_file, days, assumptions))
     where = (folder or default_folder()).resolve()
     if where.exists():
         shutil.rmtree(where) if (where / "clock.json").exists() else sys.exit(f"{where} exists and is no earlier run")
@@ -90,6 +118,45 @@ def demo(
     except asyncio.CancelledError:
         sys.exit(130)
     sys.exit(_FAILED if verdict.failures else 0)
+
+
+def _only(context: click.Context, others: frozenset[str], scenario: str) -> None:
+    """Refuse options that say nothing about the scenario."""
+    for option in context.command.params:
+        if option.name in others and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option.opts[0]} means nothing to scenario {scenario}")
+
+
+def _simulate(
+    name: str, console: Console, html: Path, json_file: Path | None, days: int | None, assumptions: Path | None
+) -> int:
+    """Play a use case, write its report, and show what it found."""
+    case, began = USE_CASES[name], time.monotonic()
+    if days is not None and days > case.most:
+        raise click.UsageError(f"the data holds {case.most} days of each season for scenario {name}, not {days}")
+    try:
+        report = case.play(Assumptions.read(assumptions), days or case.days)
+    except AssumptionError as error:
+        console.print(f"[bold red]stopped[/]     {escape(str(error))}")
+        return 2
+    html.write_text(render(report), encoding="utf-8")
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    console.print(f"[bold]gridparley demo[/]: {report.title}\n{report.lead}\n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for variant in report.variants:
+        table.add_column(variant, justify="right")
+    for row in report.indicators:
+        cells = ("" if math.isnan(v) else f"{v:,.{row.digits}f}" for v in (row.values[n] for n in report.variants))
+        table.add_row(f"{row.label}, {row.unit}", *cells)
+    console.print(table)
+    console.print(f"[dim]{report.notice}.[/]")
+    for failure in report.failures:
+        console.print(f"[bold red]FAILED[/]  {escape(failure)}")
+    seconds = time.monotonic() - began
+    console.print(f"{'' if report.failures else '[bold green]OK[/]  '}report: {html}, {seconds:.0f} s")
+    return _FAILED if report.failures else 0
 
 
 async def _until_told(work: Coroutine[Any, Any, Verdict]) -> Verdict:

@@ -7,7 +7,7 @@ judges the result, and no forecast may look at it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,12 @@ class Series:
     @property
     def days(self) -> int:
         return len(self.load_kw) // 96
+
+    def part(self, first: int, last: int) -> Series:
+        """Days `first`..`last` - 1, counted from 0."""
+        rows = slice(first * 96, last * 96)
+        start = self.start + first * timedelta(days=1)
+        return Series(start, self.load_kw[rows], self.load_kvar[rows], self.pv_kw[rows])
 
 
 @dataclass(frozen=True, slots=True)

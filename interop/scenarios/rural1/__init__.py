@@ -7,7 +7,7 @@ lists it; the result shows the list.
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from interop.aggregator.homes import Battery, Charger, HeatPump, Home, Pv, Stay
 from interop.scenarios.scenario import Aggregator, Scenario, Series
 
-__all__ = ["ADDED", "load"]
+__all__ = ["ADDED", "NOTICE", "homes_on", "load", "measured", "network", "prices"]
 
 _FOLDER = Path(__file__).parent
 _ISPS = 96
-_STEP = timedelta(minutes=15)
 
 ADDED = (
     "batteries start the day at 30 % and must end it there (SimBench publishes no usable trajectory)",
@@ -34,35 +33,56 @@ ADDED = (
     "tariffs: 0.28 EUR/kWh with an evening peak of 0.06 and a noon dip of 0.03; feed-in 0.08 EUR/kWh",
     "connection numbers are invented",
 )
-_NOTICE = "Contains information from SimBench, made available under the Open Database License (ODbL) 1.0"
+NOTICE = "Contains information from SimBench, made available under the Open Database License (ODbL) 1.0"
 
 
-def load() -> Scenario:
-    """Read the extract that lies beside this file."""
-    network = json.loads((_FOLDER / "network.json").read_text(encoding="utf-8"))
-    with np.load(_FOLDER / "export.npz") as data:
+def network() -> dict[str, Any]:
+    """The net's tables."""
+    tables: dict[str, Any] = json.loads((_FOLDER / "network.json").read_text(encoding="utf-8"))
+    return tables
+
+
+def measured(season: str = "export") -> Series:
+    """29 local days: "export" ends with 20 May 2016, the day of highest PV export, "winter" with 7 December 2016."""
+    with np.load(_FOLDER / f"{season}.npz") as data:
         start = datetime.fromisoformat(str(data["utc_start"]))
-        target = int(data["target_row"])
         columns = [np.asarray(data[key], dtype=np.float64) for key in ("p_load_kw", "q_load_kvar", "p_pv_kw")]
-    history = Series(start, *(c[:target] for c in columns))
-    day = Series(start + target * _STEP, *(c[target : target + _ISPS] for c in columns))
-    homes = tuple(_home(load, network, day) for load in network["load"] if load["kind"] == "base")
+    return Series(start, *columns)
+
+
+def homes_on(day: Series) -> tuple[Home, ...]:
+    """The homes with the charging stays of that day."""
+    tables = network()
+    return tuple(_home(load, tables, day) for load in tables["load"] if load["kind"] == "base")
+
+
+def prices() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Buying and selling price per ISP, EUR/kWh: see `ADDED`."""
     hours = (np.arange(_ISPS) + 0.5) / 4
     evening = np.exp(-0.5 * ((hours - 18.5) / 2) ** 2)
     noon = np.exp(-0.5 * ((hours - 13) / 2) ** 2)
+    return 0.28 + 0.06 * evening - 0.03 * noon, np.full(_ISPS, 0.08)
+
+
+def load() -> Scenario:
+    """The day of highest export, after four weeks of history."""
+    whole = measured()
+    history, day = whole.part(0, whole.days - 1), whole.part(whole.days - 1, whole.days)
+    homes = homes_on(day)
+    buy, sell = prices()
     return Scenario(
         name="rural1",
         title="SimBench 1-LV-rural1--2-sw, 160 kVA, 20 May 2016",
         timezone="Europe/Berlin",
         period=date(2016, 5, 20),
         congestion_point="ea1.2016-05.de.simbench:1-lv-rural1-2-sw.trafo-1",
-        network=network,
+        network=network(),
         homes=homes,
         history=history,
         day=day,
-        buy_eur_per_kwh=0.28 + 0.06 * evening - 0.03 * noon,
-        sell_eur_per_kwh=np.full(_ISPS, 0.08),
-        notice=_NOTICE,
+        buy_eur_per_kwh=buy,
+        sell_eur_per_kwh=sell,
+        notice=NOTICE,
         added=ADDED,
         folder=_FOLDER,
         aggregators=(Aggregator("agr", "agr.example.org", tuple(home.id for home in homes)),),

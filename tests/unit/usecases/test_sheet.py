@@ -1,0 +1,65 @@
+"""Formulas compute what they say, assumptions are replaced one by one, and figures are traceable."""
+
+from pathlib import Path
+
+import pytest
+
+from interop.usecases.assumptions import Assumption, AssumptionError, Assumptions
+from interop.usecases.sheet import Row, evaluate, sensitivities, work_out
+
+ASSUMED = {"price": Assumption(2.0, "EUR", "a guess"), "rate": Assumption(0.05, "1/a", "a guess")}
+ROWS = (
+    Row("sum", "EUR", "price * amount", "what it comes to"),
+    Row("annuity", "EUR/a", "sum * rate / (1 - (1 + rate) ** -10)", "a year"),
+)
+
+
+def test_formulas_are_arithmetic_over_names() -> None:
+    assert evaluate("2 * (a - 1) ** 2 / -b", {"a": 4.0, "b": 3.0}) == -6.0
+
+
+@pytest.mark.parametrize("formula", ["__import__('os')", "a.b", "c + 1", "[1]", "a if 1 else 2", "'x'", "a // 2"])
+def test_anything_else_is_refused(formula: str) -> None:
+    with pytest.raises(ValueError, match="is not known here"):
+        evaluate(formula, {"a": 1.0})
+
+
+def test_figures_build_on_those_above() -> None:
+    total, annuity = work_out(ROWS, ASSUMED, {"amount": 500.0})
+    assert total.value == 1000.0
+    assert annuity.value == pytest.approx(129.504575)
+
+
+def test_sensitivities_halve_and_double_one_assumption() -> None:
+    (entry,) = sensitivities(ROWS, ASSUMED, {"amount": 500.0}, ["price"], "sum")
+    assert entry.inputs == (1.0, 2.0, 4.0)
+    assert entry.results == (500.0, 1000.0, 2000.0)
+
+
+def test_single_assumptions_are_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[home]\npv_kwp = 12\n[common]\ninterest_rate = { value = 0.03, why = "our bank" }\n')
+    mine, shipped = Assumptions.read(file).of("home"), Assumptions.read().of("home")
+    assert (mine["pv_kwp"].value, mine["pv_kwp"].unit, mine["pv_kwp"].why) == (12.0, "kWp", "given in mine.toml")
+    assert (mine["interest_rate"].value, mine["interest_rate"].why) == (0.03, "our bank")
+    assert {n: a for n, a in mine.items() if n not in ("pv_kwp", "interest_rate")} == {
+        n: a for n, a in shipped.items() if n not in ("pv_kwp", "interest_rate")
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[home]\npv_kw = 1", "home.pv_kw is assumed nowhere"),
+        ("pv_kwp = 1", "pv_kwp is assumed nowhere"),
+        ("[home]\npv_kwp = 'big'", "home.pv_kwp is 'big', not a number"),
+        ("[home]\npv_kwp = true", "not a number"),
+        ("[home", "mine.toml: "),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(AssumptionError) as caught:
+        Assumptions.read(file)
+    assert says in str(caught.value)
