@@ -38,7 +38,9 @@ _FEASIBILITY = 1e-7
 class Raw:
     """What a solver hands to the repair: device powers (N,T) kW, not yet exactly feasible, and what it proved.
 
-    `excess_kw` (G,T) is the part of the limits that the solver chose to pay the penalty for.
+    `excess_kw` (G,T) is the part of the limits that the solver chose to pay the penalty for. `multipliers` (N,4,T) of
+    balance, battery, EV and heat buffer, in EUR per kW, kWh and K, are those of limits written with m - e; with the
+    price they prove the bound (`bounding`).
     """
 
     charge_kw: FloatArray
@@ -52,6 +54,7 @@ class Raw:
     iterations: int
     timed_out: bool = False
     shares: FloatArray = field(default_factory=lambda: np.zeros(0))
+    multipliers: FloatArray = field(default_factory=lambda: np.zeros((0, 4, 0)))
     notes: tuple[str, ...] = ()
 
 
@@ -74,6 +77,8 @@ class Model:
     columns: Mapping[str, IntArray]
     places: Mapping[str, Places]
     coupling: IntArray  # (G,T) row of the limit, -1 where there is none
+    inside: NDArray[np.bool_]  # (G,N) which homes lie behind which point
+    rows: Mapping[str, tuple[IntArray, IntArray]]  # homes (n,) and rows (n,T): balance "m", states "E", "S", "X"
     starts: IntArray  # (shares,2) appliance and start ISP of each share
 
 
@@ -92,6 +97,8 @@ class _Builder:
         self.balance = self._rows((p.homes, p.isps))
         self.columns: dict[str, IntArray] = {}
         self.places: dict[str, Places] = {}
+        self.inside = limits.membership[:, p.group]
+        self.rows = {"m": (np.arange(p.homes), self.balance)}
         self._width = 0
         self._blocks: list[list[FloatArray]] = []
         self._entries: list[tuple[IntArray, IntArray, FloatArray]] = []
@@ -124,6 +131,7 @@ class _Builder:
         rows = self._rows((homes.size, isps))
         at = np.repeat(homes, isps), np.tile(np.arange(isps), homes.size)
         x = self.add(name, at, low.ravel(), high.ravel())
+        self.rows[name] = homes, rows
         self.put(rows.ravel(), x, 1.0)
         later = at[1] > 0
         self.put(rows.ravel()[later], x[later] - 1, -np.repeat(decay, isps)[later])
@@ -146,7 +154,20 @@ class _Builder:
         lower, upper, cost, nudge = (np.concatenate(parts) for parts in zip(*self._blocks, strict=True))
         rhs = np.concatenate(self._rhs)
         matrix = sparse.csc_matrix((values, (rows, columns)), shape=(rhs.size, self._width))
-        return Model(cost, nudge, lower, upper, matrix, rhs, self.columns, self.places, self.coupling, starts)
+        return Model(
+            cost,
+            nudge,
+            lower,
+            upper,
+            matrix,
+            rhs,
+            self.columns,
+            self.places,
+            self.coupling,
+            self.inside,
+            self.rows,
+            starts,
+        )
 
     def _rows(self, shape: tuple[int, ...]) -> IntArray:
         rows = self._height + np.arange(int(np.prod(shape))).reshape(shape)
@@ -304,6 +325,11 @@ def raw(
         # HiGHS's marginal is the gain from one kW more room; the price is what one kW more import costs.
         price[limited] = -multipliers[model.coupling[limited]] / p.dt_h
         excess[limited] = x[model.columns["over"]] + x[model.columns["under"]]
+    proofs = np.zeros((p.homes, 4, p.isps))
+    for kind, name in enumerate("mESX"):
+        homes, rows = model.rows[name]
+        proofs[homes, kind] = multipliers[rows]
+    proofs[:, 0] += p.dt_h * (model.inside.T.astype(float) @ price)
     return Raw(
         charge_kw=power("c"),
         discharge_kw=power("d"),
@@ -316,6 +342,7 @@ def raw(
         iterations=iterations,
         timed_out=timed_out,
         shares=x[model.columns["share"]],
+        multipliers=proofs,
     )
 
 

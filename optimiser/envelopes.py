@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from optimiser.portfolio import FloatArray, Portfolio
 
-__all__ = ["DEVICES", "Present", "Shortfall", "Stores", "envelope", "present_in", "relax", "shortfalls", "stores"]
+__all__ = [
+    "DEVICES",
+    "Present",
+    "Shortfall",
+    "Stores",
+    "envelope",
+    "finite_boxes",
+    "present_in",
+    "relax",
+    "shortfalls",
+    "stores",
+]
 
 DEVICES = ("battery", "ev", "heat_pump")
 UNITS = {"battery": "kWh", "ev": "kWh", "heat_pump": "K"}
@@ -91,6 +102,19 @@ def stores(p: Portfolio, present: Present | None = None) -> Stores:
         xmin=where(has, [floor, p.ev_energy_min_kwh, p.th_min], -np.inf),
         xmax=where(has, [cap, p.ev_energy_max_kwh, p.th_max], np.inf),
     )
+
+
+def finite_boxes(p: Portfolio) -> tuple[FloatArray, FloatArray]:
+    """Bounds (3,N,T) of the states, finite where a device is; an open comfort band ends where the pump cannot go."""
+    box = stores(p)
+    low, high = np.array(box.xmin, float), np.array(box.xmax, float)
+    bottom = top = p.th_initial
+    for t in range(p.isps):
+        bottom = p.th_a * bottom + p.th_w[:, t]
+        top = p.th_a * top + p.th_w[:, t] + p.th_b[:, t] * p.hp_max_kw[:, t]
+        low[2, :, t] = np.where(np.isfinite(low[2, :, t]), low[2, :, t], bottom - 1.0)
+        high[2, :, t] = np.where(np.isfinite(high[2, :, t]), high[2, :, t], top + 1.0)
+    return low, high
 
 
 def relax(p: Portfolio, present: Present | None = None) -> tuple[Portfolio, list[Shortfall]]:

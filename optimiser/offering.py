@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodels import Problem
 from optimiser.envelopes import Shortfall
-from optimiser.planning import plan
+from optimiser.keeping import Kept
+from optimiser.planning import schedule
 from optimiser.plans import Plan
-from optimiser.portfolio import FloatArray, InputError, IntArray, Limits, Portfolio, Tariffs
-from optimiser.rolling import State, replan
+from optimiser.portfolio import FloatArray, InputError, IntArray, Limits, Portfolio, Tariffs, check
+from optimiser.rolling import State, again, check_past
 
 __all__ = ["PricedOption", "Request", "offers"]
 
@@ -119,35 +122,30 @@ def offers(
     base_w = baseline.group_w[0] if request.prognosis_w is None else np.asarray(request.prognosis_w, np.int64)
     absolute = request.limits or Limits.none(portfolio.groups, portfolio.isps)
 
-    def solve(limits: Limits) -> Plan:
-        if now == 0 and state is None:
-            return plan(
-                portfolio,
-                limits,
-                tariffs,
-                gap=gap,
-                budget_s=budget_s,
-                seed=seed,
-                time_preference_eur_per_kwh=time_preference_eur_per_kwh,
-            )
-        return replan(
-            portfolio,
-            limits,
-            tariffs,
-            now=now,
-            state=state or State.foreseen(portfolio, baseline, now),
-            earlier=baseline,
-            gap=gap,
-            budget_s=budget_s,
-            seed=seed,
-            time_preference_eur_per_kwh=time_preference_eur_per_kwh,
-        )
+    begin = state or State.foreseen(portfolio, baseline, now)
+    problems = check(portfolio, absolute, tariffs) + check_past(portfolio, now, begin, baseline, None)
+    if problems:
+        raise InputError(problems)
 
-    reference = baseline if now == 0 and state is None else solve(absolute)
+    def solve(limits: Limits, gap: float, kept: Kept | None = None) -> Plan:
+        options: dict[str, Any] = {
+            "gap": gap,
+            "budget_s": budget_s,
+            "time_preference_eur_per_kwh": time_preference_eur_per_kwh,
+            "kept": kept,
+        }
+        if now == 0 and state is None:
+            return schedule(portfolio, limits, tariffs, **options)
+        options |= {"now": now, "state": begin, "earlier": baseline, "measured_net_kw": None}
+        return again(portfolio, limits, tariffs, **options)
+
+    reference = baseline if now == 0 and state is None else solve(absolute, gap)
+    levels = np.linspace(_LEAST_LEVEL, 1.0, k) if k > 1 else np.ones(1)
+    wants = [np.rint(level * need) for level in levels]
+    bounds = [_at_level(request, absolute, base_w, wanted, past) for wanted in wants]
+    ways = _along(solve, levels, bounds, reference, now, gap)
     options, dearest = [], 0.0
-    for level in np.linspace(_LEAST_LEVEL, 1.0, k) if k > 1 else np.ones(1):
-        wanted = np.rint(level * need)
-        way = solve(_at_level(request, absolute, base_w, wanted, past))
+    for level, wanted, way in zip(levels, wants, ways, strict=True):
         delivered = way.group_w[0] - base_w
         power = np.where(wanted < 0, np.clip(delivered, wanted, 0.0), np.clip(delivered, 0.0, wanted)).astype(np.int64)
         dearest = max(dearest, round(way.energy_cost_eur - reference.energy_cost_eur, 6))
@@ -155,6 +153,30 @@ def offers(
         homes = tuple(s for s in way.problems if s.home is not None)
         options.append(PricedOption(float(level), dearest, power, way, homes + short))
     return options[::-1]
+
+
+def _along(
+    solve: Callable[[Limits, float, Kept | None], Plan],
+    levels: FloatArray,
+    limits: Sequence[Limits],
+    reference: Plan,
+    now: int,
+    gap: float,
+) -> list[Plan]:
+    """Plans at all levels: the greatest first, the others looked for between two that are known.
+
+    What lies between two plans is kept where its own bound proves it good enough; else it is solved. So that this
+    succeeds, the ends are solved to half the gap.
+    """
+    ends = gap / 2 if len(levels) > 2 else gap
+    known = {0.0: reference, float(levels[-1]): solve(limits[-1], ends, None)}
+    for level, at in list(zip(levels.tolist(), limits, strict=True))[:-1]:
+        below = max(other for other in known if other < level)
+        above = min(other for other in known if other > level)
+        low, high = Kept.of(known[below], now), Kept.of(known[above], now)
+        between = None if low is None or high is None else low.mixed(high, (level - below) / (above - below))
+        known[level] = solve(at, ends if level == levels[0] else gap, between)
+    return [known[level] for level in levels.tolist()]
 
 
 def _at_level(
@@ -168,7 +190,8 @@ def _at_level(
     lo_kw, hi_kw, penalty = absolute.lo_kw.copy(), absolute.hi_kw.copy(), absolute.penalty.copy()
     lo_kw[0] = np.clip((base_w + low) / 1000.0, absolute.lo_kw[0], absolute.hi_kw[0])
     hi_kw[0] = np.clip((base_w + high) / 1000.0, absolute.lo_kw[0], absolute.hi_kw[0])
-    penalty[0] = np.where(wanted_w == 0, _FIRM, 1.0) * _PENALTY_EUR_PER_KWH
+    firm = (wanted_w == 0) & (np.isfinite(low) | np.isfinite(high))
+    penalty[0] = np.where(firm, _FIRM, 1.0) * _PENALTY_EUR_PER_KWH
     return Limits(lo_kw, np.maximum(lo_kw, hi_kw), penalty, absolute.contains)
 
 

@@ -13,6 +13,7 @@ from optimiser import central, interior
 from optimiser.appliances import choose_starts, with_starts
 from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
 from optimiser.interior import Carrier
+from optimiser.keeping import Kept, patched
 from optimiser.plans import Plan, assemble, bill_scale
 from optimiser.portfolio import InputError, IntArray, Limits, Portfolio, Tariffs, check
 from optimiser.repair import Trajectories, repair
@@ -84,9 +85,11 @@ def schedule(
     time_preference_eur_per_kwh: float,
     present: Present | None = None,
     carrier: Carrier | None = None,
+    kept: Kept | None = None,
 ) -> Plan:
     """`plan` for input that is known to be sound. `present` says which homes have a battery, EV, heat pump even where
-    their ratings are all 0 now, so that needs which died with a device are reported."""
+    their ratings are all 0 now, so that needs which died with a device are reported; `kept` is an earlier answer that
+    may still be good enough."""
     began, deadline = time.process_time(), None if budget_s is None else time.monotonic() + budget_s
     eased, problems = relax(portfolio, present)
     proven = -np.inf
@@ -98,7 +101,7 @@ def schedule(
     eased, more = _within_connections(eased, tariffs)
     problems = problems + more
     best: Plan | None = None
-    for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier):
+    for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
         way = _repaired(eased, limits, raw, excess_kw=raw.excess_kw)
         found = assemble(
             eased,
@@ -107,6 +110,7 @@ def schedule(
             way,
             app_start=starts,
             price=raw.price_eur_per_kwh,
+            multipliers=raw.multipliers,
             bound=proven if len(starts) and np.isfinite(proven) else raw.bound_eur,
             problems=problems + _overloads(way.unkept_kw),
             iterations=raw.iterations,
@@ -130,8 +134,14 @@ def _candidates(
     deadline: float | None,
     nudge: float,
     carrier: Carrier | None,
+    kept: Kept | None,
 ) -> Iterator[central.Raw]:
-    """Points to repair, from the method that is quicker for so many homes; both certify a bound of their own."""
+    """Points to repair: what was kept, then those of the method that is quicker for so many homes; all certify a bound
+    of their own."""
+    if kept is not None and kept.promising:
+        raw = patched(p, limits, tariffs, kept, nudge)
+        if raw is not None:
+            yield raw
     if carrier or p.homes >= (_DISTRIBUTED if interior.compiled() else _DISTRIBUTED_UNCOMPILED):
         yield from interior.candidates(
             p,

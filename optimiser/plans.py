@@ -53,6 +53,7 @@ class Plan:
     thermal: FloatArray
     app_start: IntArray  # (M,) start ISP, -1: never
     price_eur_per_kwh: FloatArray  # (G,T)
+    multipliers: FloatArray  # (N,4,T) of each home's balance and states, see `bounding`; (0,4,0) where there are none
     violation_kw: FloatArray  # (G,T) outside the limits, >= 0
     home_cost_eur: FloatArray  # (N,) energy and wear
     penalty_eur: float
@@ -199,6 +200,7 @@ def assemble(
     *,
     app_start: IntArray,
     price: FloatArray,
+    multipliers: FloatArray,
     bound: float,
     problems: Sequence[Shortfall],
     iterations: int,
@@ -233,6 +235,7 @@ def assemble(
         thermal=way.thermal,
         app_start=app_start,
         price_eur_per_kwh=price,
+        multipliers=multipliers,
         violation_kw=violation,
         home_cost_eur=costs,
         penalty_eur=penalty,

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 
 from datamodels import Problem
 from optimiser.envelopes import Shortfall, present_in
+from optimiser.keeping import Kept
 from optimiser.planning import schedule
 from optimiser.plans import Plan, Status, gap_of, home_costs, limit_problems, penalties
 from optimiser.portfolio import Appliances, FloatArray, InputError, IntArray, Limits, Portfolio, Tariffs, check
 from optimiser.repair import states_from
 
-__all__ = ["DEVICE_ORDER", "Reach", "State", "replan"]
+__all__ = ["DEVICE_ORDER", "Reach", "State", "again", "check_past", "replan"]
 
 DEVICE_ORDER = ("battery", "ev", "heat_pump", "pv")
 _BATTERY, _EV, _HEAT_PUMP, _PV = range(4)
+
+
+_ASTRAY = 0.02  # kWh or K beside the plan: such a home is planned anew
 
 
 class Reach(IntEnum):
@@ -90,7 +94,8 @@ def replan(
         portfolio, limits, tariffs: for the whole horizon; what changed (forecasts, prices) has its new values.
         now: the first ISP (from 0) that can still be changed.
         state: the homes at the beginning of ISP `now`.
-        earlier: the plan that was followed until now: its past is kept, and appliances it started run on.
+        earlier: the plan that was followed until now: its past is kept, and appliances it started run on. Its rest is
+            kept too, but for homes that changed, where that is provably within `gap`.
         measured_net_kw: (N,now) what really flowed; replaces the earlier plan's net power.
         gap, budget_s, seed, time_preference_eur_per_kwh: as `plan`.
 
@@ -100,9 +105,38 @@ def replan(
         InputError: as `plan`; `now` lies outside the horizon; the past is neither in `earlier` nor measured; or a
             state is not a finite number.
     """
-    problems = check(portfolio, limits, tariffs) + _check_past(portfolio, now, state, earlier, measured_net_kw)
+    problems = check(portfolio, limits, tariffs) + check_past(portfolio, now, state, earlier, measured_net_kw)
     if problems:
         raise InputError(problems)
+    return again(
+        portfolio,
+        limits,
+        tariffs,
+        now=now,
+        state=state,
+        earlier=earlier,
+        measured_net_kw=measured_net_kw,
+        gap=gap,
+        budget_s=budget_s,
+        time_preference_eur_per_kwh=time_preference_eur_per_kwh,
+    )
+
+
+def again(
+    portfolio: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    *,
+    now: int,
+    state: State,
+    earlier: Plan | None,
+    measured_net_kw: FloatArray | None,
+    gap: float,
+    budget_s: float | None,
+    time_preference_eur_per_kwh: float,
+    kept: Kept | None = None,
+) -> Plan:
+    """`replan` for input that is known to be sound; `kept` is tried instead of the earlier plan's rest."""
     began = time.process_time()
     rest, lost, started = _remainder(portfolio, now, state, earlier)
     alone = _autonomous(rest, state.reach)
@@ -116,6 +150,7 @@ def replan(
         budget_s=budget_s,
         time_preference_eur_per_kwh=time_preference_eur_per_kwh,
         present=present,
+        kept=kept or (None if earlier is None else _kept(steered, earlier, state, now)),
     )
     powers = np.stack([tail.battery_kw, tail.ev_kw, tail.hp_kw, tail.pv_kw]) + alone
     states = states_from(rest, powers[:3], present)
@@ -123,7 +158,7 @@ def replan(
     return _join(portfolio, limits, tariffs, now, earlier, measured_net_kw, tail, powers, states, lost, started, began)
 
 
-def _check_past(
+def check_past(
     p: Portfolio, now: int, state: State, earlier: Plan | None, measured: FloatArray | None
 ) -> list[Problem]:
     if not 0 <= now < p.isps:
@@ -238,6 +273,17 @@ def _without(p: Portfolio, reach: NDArray[np.int8], alone: FloatArray) -> Portfo
     )
 
 
+def _kept(p: Portfolio, earlier: Plan, state: State, now: int) -> Kept | None:
+    """The rest of the earlier plan, with the homes of `p` (from `now` on) that it does not fit any more."""
+    foreseen = State.foreseen(p, earlier, now)
+    changed = (state.reach != Reach.CONTROLLED).any(axis=1)
+    if now:
+        stood = ((p.has_battery, "battery_kwh"), (p.has_ev, "ev_kwh"), (p.has_heat_pump, "thermal"))
+        for has, name in stood:
+            changed |= has & (np.abs(getattr(state, name) - getattr(foreseen, name)) > _ASTRAY)
+    return Kept.of(earlier, now, changed)
+
+
 def _join(
     p: Portfolio,
     limits: Limits,
@@ -295,6 +341,7 @@ def _join(
         thermal=whole("thermal", states[_HEAT_PUMP]),
         app_start=starts,
         price_eur_per_kwh=price,
+        multipliers=np.concatenate([np.zeros((p.homes, 4, now)), tail.multipliers], axis=2),
         violation_kw=violation,
         home_cost_eur=costs.sum(axis=1),
         penalty_eur=float(penalty.sum()),

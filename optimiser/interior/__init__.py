@@ -20,6 +20,9 @@ from optimiser.portfolio import Limits, Portfolio, Tariffs
 
 __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
 
+_EXACT = 1e-9
+_NEARER, _PATIENCE = 0.9, 15
+"""Cost and bound that have not come this much nearer to each other in so many steps never will."""
 _PROMISING = 2.0
 """The repaired plan tends to be better than the iterate: from here on it is worth a look."""
 
@@ -46,15 +49,17 @@ def candidates(
     dual = float(np.mean([shard.scale for shard in shards]))
     margins = Margins(low, high, span, p.dt_h * limits.penalty, limits, net, dual)
     last: Iterate | None = None
-    given = -1
+    given, moved, nearest = -1, 0, np.inf
     for last in iterate(shards, margins):
         late = deadline is not None and time.monotonic() > deadline
-        close = abs(last.cost - last.bound) <= _PROMISING * gap * max(abs(last.bound), scale)
-        if close or late:
+        distance = abs(last.cost - last.bound) / max(abs(last.bound), scale)
+        if distance <= _NEARER * nearest:
+            moved, nearest = last.number, distance
+        if distance <= _PROMISING * gap or late:
             given = last.number
             yield _raw(p, shards, margins, last, late)
-            if late:
-                return
+        if late or distance <= _EXACT or last.number - moved > _PATIENCE:
+            break
     if last is not None and given != last.number:
         yield _raw(p, shards, margins, last, False)
 

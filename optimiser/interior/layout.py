@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimiser.envelopes import finite_boxes
 from optimiser.envelopes import stores as store_boxes
 from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
 
@@ -143,7 +144,7 @@ class Layout:
         top.m[:], top.e[:] = _timed(p.imp_max_kw, order), _timed(p.exp_max_kw, order)
         top.g[:] = _timed(p.pv_kw, order[self.pv])
         begin.g[:] = 0.9 * top.g
-        low, high = _store_box(p)
+        low, high = finite_boxes(p)
         for n, kin in enumerate(self.kins):
             homes = order[kin.homes]
             discharging = homes[kin.batteries]
@@ -237,6 +238,16 @@ class Layout:
         np.add.at(out, self.group, per_home.T)
         return out
 
+    def multipliers(self, balance: FloatArray, stored: Sequence[FloatArray]) -> FloatArray:
+        """Multipliers (N,4,T) of balance, battery, EV and heat buffer, in the portfolio's order; 0 without a device."""
+        out = np.zeros((self.count, 4, self.isps))
+        out[self.order, 0] = balance.T
+        for kin, rows in zip(self.kins, stored, strict=True):
+            homes = self.order[kin.homes]
+            for slot in range(kin.stores):
+                out[homes, 1 + kin.kind[slot]] = rows[:, slot].T
+        return out
+
     def powers(self, flat: FloatArray) -> dict[str, FloatArray]:
         """Device powers (N,T) kW in the portfolio's order."""
         v = self.views(flat)
@@ -264,16 +275,3 @@ def _timed(per_home: FloatArray, homes: IntArray) -> FloatArray:
 def _first(last: FloatArray) -> FloatArray:
     """(stores, homes, T) as (T, stores, homes)."""
     return np.ascontiguousarray(last.transpose(2, 0, 1))
-
-
-def _store_box(p: Portfolio) -> tuple[FloatArray, FloatArray]:
-    """Bounds (3,N,T) of the states, finite where a device is; an open comfort band ends where the pump cannot go."""
-    box = store_boxes(p)
-    low, high = np.array(box.xmin, float), np.array(box.xmax, float)
-    bottom = top = p.th_initial
-    for t in range(p.isps):
-        bottom = p.th_a * bottom + p.th_w[:, t]
-        top = p.th_a * top + p.th_w[:, t] + p.th_b[:, t] * p.hp_max_kw[:, t]
-        low[_HEAT, :, t] = np.where(np.isfinite(low[_HEAT, :, t]), low[_HEAT, :, t], bottom - 1.0)
-        high[_HEAT, :, t] = np.where(np.isfinite(high[_HEAT, :, t]), high[_HEAT, :, t], top + 1.0)
-    return low, high

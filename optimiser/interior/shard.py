@@ -165,9 +165,12 @@ class Shard:
             y += dual * dy
 
     def powers(self) -> dict[str, FloatArray]:
-        """Device powers (N,T) kW of the iterate. What only the last step needed is given up: the repair has use for
-        the memory."""
+        """Device powers (N,T) kW of the iterate, and its `multipliers` (N,4,T).
+
+        What only the last step needed is given up: the repair has use for the memory.
+        """
         self.box.ease()
         self.chains, self.lever, self.right_stored, self.dstored = [], [], [], []
         self.flow = self.inverse_weight = self.right = self.dy = np.empty((0, 0))
-        return self.layout.powers(self.box.x)
+        multipliers = self.layout.multipliers(self.balance, self.stored)
+        return self.layout.powers(self.box.x) | {"multipliers": multipliers}

@@ -1,0 +1,95 @@
+"""What did not change is kept, and the whole certified; the bound that does it holds whatever it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimiser import Limits, Request, State, Tariffs, central, interior, keeping, offers, plan, planning, replan
+from optimiser.bounding import certain_bound
+from optimiser.synthetic import neighbourhood
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_prices_and_multipliers_prove_a_bound_and_those_of_a_solver_its_own(seed: int) -> None:
+    p, limits, tariffs = case = neighbourhood(12, seed)
+    raw = central.solve(central.build(*case), p)
+    assert raw is not None
+    proven = certain_bound(p, limits, tariffs, raw.price_eur_per_kwh, raw.multipliers)
+    assert proven == pytest.approx(raw.bound_eur, rel=1e-9)
+    last = list(interior.candidates(*case, gap=1e-6, scale=1.0))[-1]
+    proven = certain_bound(p, limits, tariffs, last.price_eur_per_kwh, last.multipliers)
+    assert proven == pytest.approx(last.bound_eur, rel=1e-6)
+    rng = np.random.default_rng(seed)
+    for spread in (1e-3, 0.1, 10.0):
+        price = raw.price_eur_per_kwh + spread * rng.normal(size=raw.price_eur_per_kwh.shape)
+        wild = raw.multipliers + spread * rng.normal(size=raw.multipliers.shape)
+        assert certain_bound(p, limits, tariffs, price, wild) <= raw.bound_eur + 1e-9
+
+
+@pytest.mark.parametrize("now", [0, 40])
+def test_one_home_drops_out_and_nothing_is_solved_anew(
+    monkeypatch: pytest.MonkeyPatch, judge: Callable[..., None], now: int
+) -> None:
+    case = neighbourhood(80, 2)
+    earlier = plan(*case, gap=5e-4)
+    state = State.foreseen(case[0], earlier, now).lose(int(np.flatnonzero(case[0].has_battery)[2]), "battery")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the day was solved anew")
+
+    fresh = replan(*case, now=now, state=state, earlier=replace(earlier, multipliers=np.zeros((0, 4, 0))))
+    monkeypatch.setattr(planning.interior, "candidates", never)
+    monkeypatch.setattr(planning, "_DISTRIBUTED_UNCOMPILED", 1)
+    kept = replan(*case, now=now, state=state, earlier=earlier)
+    assert kept.gap <= 1e-3
+    assert kept.iterations == 0
+    assert kept.cost_eur == pytest.approx(fresh.cost_eur, rel=2e-3)
+    assert fresh.bound_eur <= kept.cost_eur + 1e-6
+    assert kept.bound_eur <= fresh.cost_eur + 1e-6
+    assert kept.violation_kw.max() <= 1e-4
+    np.testing.assert_allclose(kept.net_kw[:, :now], earlier.net_kw[:, :now])
+
+
+def test_a_day_that_changed_is_solved_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    portfolio, limits, tariffs = neighbourhood(20, 3)
+    earlier = plan(portfolio, limits, tariffs)
+    dear = Tariffs(tariffs.buy_eur_per_kwh[:, ::-1] + 0.2, tariffs.sell_eur_per_kwh[:, ::-1])
+    again = replan(portfolio, limits, dear, now=0, state=State.foreseen(portfolio, None, 0), earlier=earlier)
+    assert again.gap <= 1e-3
+    assert again.cost_eur == pytest.approx(plan(portfolio, limits, dear).cost_eur, rel=1e-3)
+
+
+def test_a_change_in_many_homes_is_not_patched() -> None:
+    none = np.zeros((10, 4))
+    kept = keeping.Kept(none, none, none, none, none, none, none, np.zeros((10, 4, 4)), np.arange(10) < 4)
+    assert not kept.promising
+    assert replace(kept, changed=np.arange(10) < 3).promising
+
+
+def test_options_between_two_solved_ones_are_kept_where_their_bound_allows() -> None:
+    """OPT-14: five options, monotone; the ones in the middle cost no iteration and are as good as solved ones."""
+    portfolio, limits, tariffs = neighbourhood(40, 4)
+    base = plan(portfolio, limits, tariffs)
+    asked = (np.arange(96) >= 72) & (np.arange(96) < 80)
+    least = np.where(asked, -0.06 * np.abs(base.group_w[0]), -np.inf)
+    request = Request(asked, least, np.where(asked, 0.0, np.inf), limits)
+    found = offers(portfolio, tariffs, base, request, 5)
+    assert [o.level for o in found] == [1.0, 0.875, 0.75, 0.625, 0.5]
+    prices = [o.price_eur for o in found]
+    assert prices == sorted(prices, reverse=True)
+    assert sum(o.plan.iterations == 0 for o in found) >= 2
+    for option in found:
+        assert option.plan.gap <= 1e-3
+        assert not option.problems
+        solved = plan(portfolio, _at(request, limits, base.group_w[0], option.level), tariffs)
+        assert option.plan.cost_eur == pytest.approx(solved.cost_eur, rel=1.5e-3)
+
+
+def _at(request: Request, limits: Limits, base_w: np.ndarray, level: float) -> Limits:
+    wanted = np.rint(level * request.need_w)
+    high = np.where(wanted < 0, np.minimum(limits.hi_kw, (base_w + wanted) / 1000), limits.hi_kw)
+    return Limits(np.minimum(limits.lo_kw, high), high)
