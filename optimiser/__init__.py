@@ -3,6 +3,7 @@
     plan          the cheapest schedule of all homes under the limits of their congestion points
     offers        what helping a grid operator costs, in several sizes
     replan        the same day again, from where it stands now
+    islanded      homes cut off from the grid, balanced on their own and brought back
     disaggregate  set points in whole W that add up to what was promised
     diagnose      what cannot be had, where, and by how much
 
@@ -13,6 +14,7 @@ problems; what merely cannot be reached is planned as well as possible and repor
 
 from optimiser.disaggregation import SetPoints, disaggregate
 from optimiser.envelopes import Shortfall
+from optimiser.island import Island, Islanded, islanded
 from optimiser.offering import PricedOption, Request, offers
 from optimiser.planning import diagnose, plan
 from optimiser.plans import Plan, Status
@@ -22,6 +24,8 @@ from optimiser.rolling import Reach, State, replan
 __all__ = [
     "Appliances",
     "InputError",
+    "Island",
+    "Islanded",
     "Limits",
     "Plan",
     "Portfolio",
@@ -36,6 +40,7 @@ __all__ = [
     "check",
     "diagnose",
     "disaggregate",
+    "islanded",
     "offers",
     "plan",
     "replan",

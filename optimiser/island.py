@@ -9,6 +9,7 @@ of EVs and rooms do not hold in an island: what they miss is reported, and made 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ _MOVED = (
     "th_w",
     "imp_max_kw",
 )
+_CLASSES = 8
+_SOONER = 1e-2  # what load at the beginning weighs more than at the end
 _STORED = 1e-3  # what a kWh still stored at the end of an ISP is worth, beside a kWh of the least load
 
 
@@ -175,14 +178,17 @@ def _foreseen(p: Portfolio, priority: IntArray) -> FloatArray:
     """Battery powers (K,T) kW, charging positive, that serve the most important load with foresight.
 
     Per class of priority and ISP there is load to shed; serving a kWh now may cost at most 1 / eta^2 kWh of another
-    hour, so weights that grow faster than that from class to class put the higher class first, whatever it takes.
+    hour, so weights that grow faster than that from class to class put the higher class first, whatever it takes. Of
+    equal hours the earlier is served: the grid may be back before it is expected. Where there are many priorities,
+    neighbouring ones share the foresight (not the order of shedding): weights further apart are beyond a solver.
     """
     homes = np.flatnonzero(p.has_battery)
     isps, dt = p.isps, p.dt_h
-    classes = np.unique(priority)
-    loads = np.stack([np.maximum(p.load_kw[priority == c], 0.0).sum(axis=0) for c in classes])
+    ranks = np.unique(priority)
+    classes = np.array_split(ranks, min(_CLASSES, ranks.size))
+    loads = np.stack([np.maximum(p.load_kw[np.isin(priority, c)], 0.0).sum(axis=0) for c in classes])
     spare = p.pv_kw.sum(axis=0) - np.minimum(p.load_kw, 0.0).sum(axis=0)
-    k, n = classes.size, homes.size
+    k, n = len(classes), homes.size
     eta = p.bat_efficiency[homes]
     growth = 2.0 / min(1.0, float(eta.min() ** 2) if n else 1.0)
     # Columns: shed (k,T), surplus left unused (T), charge, discharge, energy (n,T each); rows: balance, energies.
@@ -201,18 +207,15 @@ def _foreseen(p: Portfolio, priority: IntArray) -> FloatArray:
     )
     right = np.zeros((n, isps))
     right[:, 0] = p.bat_initial_kwh[homes]
-    weights = np.repeat(growth ** np.arange(k), isps)
+    weights = np.outer(growth ** np.arange(k), 1.0 + _SOONER * np.arange(isps, 0, -1) / isps).ravel()
     cost = np.concatenate([weights, np.zeros((1 + 2 * n) * isps), np.full(n * isps, -_STORED / isps)])
     capacity = np.repeat(np.maximum(p.bat_capacity_kwh, p.bat_initial_kwh)[homes], isps)
     rated = [p.bat_charge_max_kw[homes].ravel(), p.bat_discharge_max_kw[homes].ravel()]
     upper = np.concatenate([loads.ravel(), spare, *rated, capacity])
-    result = linprog(
-        cost,
-        A_eq=sparse.vstack([balance, energy]).tocsc(),
-        b_eq=np.concatenate([spare - loads.sum(axis=0), right.ravel()]),
-        bounds=np.column_stack([np.zeros_like(upper), upper]),
-        method="highs-ds",
-    )
+    matrix: Any = sparse.vstack([balance, energy]).tocsc()  # scipy's stubs know neither sparse matrices
+    bounds: Any = np.column_stack([np.zeros_like(upper), upper])  # nor arrays of bounds
+    wanted = np.concatenate([spare - loads.sum(axis=0), right.ravel()])
+    result = linprog(cost, A_eq=matrix, b_eq=wanted, bounds=bounds, method="highs-ds")
     if result.x is None:
         raise ArithmeticError(f"shedding all load balances an island, but HiGHS finds no way: {result.message}")
     power = np.zeros((p.homes, isps))
@@ -254,8 +257,8 @@ def _balanced(p: Portfolio, priority: IntArray, wanted_kw: FloatArray) -> _Way:
         energy = np.clip(stored, 0.0, np.maximum(p.bat_capacity_kwh, energy))
         driven = driven + p.dt_h * p.ev_efficiency * ev
         warmth = np.where(p.has_heat_pump, p.th_a * warmth + p.th_w[:, t] + p.th_b[:, t] * heat, 0.0)
-        steps.append((battery, ev, heat, pv, shed, energy, driven, warmth))
-    return _Way(*(np.stack(rows, axis=1) for rows in zip(*steps, strict=True)), load_kw=p.load_kw)
+        steps.append((battery, ev, heat, pv, shed, energy, driven, warmth, p.load_kw[:, t]))
+    return _Way(*(np.stack(rows, axis=1) for rows in zip(*steps, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +335,7 @@ def _returning(
     """The portfolio in which the members' island is a fact: their power in it given, their states held until `end`, and
     their import growing from then on."""
     window, later = slice(island.start, island.end), slice(island.end, island.end + island.ramp_isps)
-    changed = {name: np.array(getattr(p, name)) for name in _MOVED}
+    changed: dict[str, Any] = {name: np.array(getattr(p, name)) for name in _MOVED}
     place = np.ix_(members, np.arange(window.start, window.stop))
     net = way.net_kw
     running = p.appliances.run_kw(begun, p.homes, p.isps)
@@ -381,7 +384,7 @@ def _told(p: Portfolio, island: Island, state: State, members: IntArray, way: _W
         "thermal": way.thermal,
         "load_kw": way.load_kw - way.unserved_kw,
     }
-    whole = {name: np.array(getattr(plan, name)) for name in parts}
+    whole: dict[str, Any] = {name: np.array(getattr(plan, name)) for name in parts}
     for name, values in parts.items():
         whole[name][place] = values
     wear = (p.dt_h * p.bat_wear_eur_per_kwh[members] * np.maximum(-way.battery_kw, 0.0).sum(axis=1)) * p.has_battery[

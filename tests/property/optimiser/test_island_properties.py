@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimiser import Limits, State
-from optimiser.island import Island, islanded
+from optimiser import Island, Limits, State, islanded
 from optimiser.synthetic import neighbourhood
 
 CASES = [neighbourhood(6, seed) for seed in range(3)]

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimiser import InputError, Limits, Portfolio, State, Tariffs, plan
-from optimiser.island import Island, Islanded, islanded
+from optimiser import InputError, Island, Limits, Portfolio, State, Tariffs, islanded, plan
 from optimiser.synthetic import neighbourhood
 
 ISPS = 8
@@ -29,13 +28,6 @@ def pair(load: float = 1.0, pv: float = 0.0, energy: float = 4.0) -> tuple[Portf
     return portfolio, Limits.none(1, ISPS), Tariffs(np.full((2, ISPS), 0.3), np.full((2, ISPS), 0.1))
 
 
-def alone(case: tuple[Portfolio, Limits, Tariffs], start: int, end: int, priority: list[int]) -> Islanded:
-    portfolio = case[0]
-    earlier = plan(*case)
-    island = Island(np.ones(portfolio.homes, bool), start, end, np.array(priority), ramp_isps=2)
-    return islanded(*case, island, state=State.foreseen(portfolio, earlier, start), earlier=earlier)
-
-
 def test_energy_is_kept_for_the_home_that_matters_and_the_rest_goes_dark() -> None:
     """4 kWh: the second home (higher priority) is served four hours, the first never; then all is black."""
     case = pair()
@@ -53,7 +45,10 @@ def test_energy_is_kept_for_the_home_that_matters_and_the_rest_goes_dark() -> No
 
 
 def test_equal_priority_shares_and_enough_energy_sheds_nothing() -> None:
-    found = alone(pair(pv=0.5), 2, 6, [1, 1])
+    case = pair(pv=0.5)
+    earlier = plan(*case)
+    state = replace(State.foreseen(case[0], earlier, 2), battery_kwh=np.array([4.0, 0.0]))
+    found = islanded(*case, Island(np.ones(2, bool), 2, 6, np.array([1, 1])), state=state, earlier=earlier)
     assert found.unserved_kwh.max() < 1e-6
     assert not found.black.any()
     short = islanded(
