@@ -24,7 +24,8 @@ __all__ = ["bench"]
 @click.argument("name", metavar="NAME")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here.")
 @click.option("--quick", is_flag=True, help="A few seconds each: shows that it works, its figures mean little.")
-def bench(name: str, json_file: Path | None, quick: bool) -> None:
+@click.option("--large", is_flag=True, help="Also what takes many minutes and 8 GB.")
+def bench(name: str, json_file: Path | None, quick: bool, large: bool) -> None:
     """Measure ours and its peers in turn: NAME is a bench, `all`, or `list`.
 
     Exit code 0 when it could be measured, whatever the figures; 1 when it could not. With `all`, the file holds a list.
@@ -37,7 +38,7 @@ def bench(name: str, json_file: Path | None, quick: bool) -> None:
     if name != "all" and name not in benches:
         raise CliError(f"no bench is called {name!r}", nearest(name, [*benches, "all", "list"]), Exit.USAGE)
     wanted = list(benches.values()) if name == "all" else [benches[name]]
-    reports, failures = _run(wanted, Scale(quick))
+    reports, failures = _run(wanted, Scale(quick, large))
     if json_file is not None and reports:
         data = [report.as_dict() for report in reports]
         json_file.write_text(json.dumps(data if name == "all" else data[0], indent=2) + "\n", encoding="utf-8")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Process:
     def pid(self) -> int:
         return self.handle.pid
 
-    async def ask(self, word: str) -> dict[str, Any]:
+    async def ask(self, word: str, patience_s: float = _STOP_S) -> dict[str, Any]:
         """Write a line to the process; its answer, a line of JSON.
 
         Raises:
@@ -43,7 +44,7 @@ class Process:
         assert self.handle.stdout is not None
         self.handle.stdin.write(f"{word}\n".encode())
         try:
-            said = await asyncio.wait_for(self.handle.stdout.readline(), _STOP_S)
+            said = await asyncio.wait_for(self.handle.stdout.readline(), patience_s)
         except TimeoutError:
             said = b""
         if not said:
@@ -52,8 +53,10 @@ class Process:
 
 
 @asynccontextmanager
-async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Process]:
-    """Start a peer, wait for its first line of JSON, end it afterwards.
+async def process(
+    *command: str, errors: Path | None = None, settings: Mapping[str, str] | None = None, patience_s: float = _START_S
+) -> AsyncIterator[Process]:
+    """Start a peer, wait for its first line of JSON, end it afterwards. `settings` are added to its environment.
 
     Raises:
         CannotMeasure: it cannot be started, or says nothing.
@@ -61,7 +64,11 @@ async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Pr
     log = (errors or Path("/dev/null")).open("ab")
     try:
         handle = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **(settings or {})},
         )
     except OSError as error:
         raise CannotMeasure(f"{command[0]} cannot be started: {error}") from error
@@ -70,7 +77,7 @@ async def process(*command: str, errors: Path | None = None) -> AsyncIterator[Pr
     try:
         assert handle.stdout is not None
         try:
-            text = await asyncio.wait_for(_document(handle.stdout), _START_S)
+            text = await asyncio.wait_for(_document(handle.stdout), patience_s)
             ready = dict(json.loads(text))
         except (TimeoutError, ValueError) as error:
             raise CannotMeasure(f"{' '.join(command[:4])} did not get ready: {error!r} {_tail(errors)}") from error

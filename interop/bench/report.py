@@ -81,9 +81,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is done. A quick run shows that a bench works; its figures mean little."""
+    """How much is done. A quick run shows that a bench works; its figures mean little. A large one also measures what
+    takes long and much memory."""
 
     quick: bool = False
+    large: bool = False
 
     def pick(self, full: int, quick: int) -> int:
         return quick if self.quick else full
