@@ -33,6 +33,6 @@ class UseCase:
 
 USE_CASES: Mapping[str, UseCase] = {
     "home": UseCase(home.play, days=7, most=14),
-    "community": UseCase(community.play, days=3, most=14),
-    "lvgrid": UseCase(lvgrid.play, days=1, most=1),
+    "community": UseCase(community.play, days=2, most=14),
+    "lvgrid": UseCase(lvgrid.play, days=3, most=14),
 }

@@ -1,8 +1,8 @@
 """Use case `community`: the homes of one low-voltage net balanced and traded locally, and the gain shared.
 
-The community's bill (import at the buying price as a whole, export at the selling price) is planned exactly: every
-member is charged the selling price for its net power, and what the community imports as a whole costs the difference
-to the buying price, as a limit of 0 with that penalty.
+The community's bill (import at the buying price as a whole, export at the selling price, a fee on what members take
+from each other) is planned exactly: every member sells at the selling price and buys at that price and the fee, and
+what the community imports as a whole costs the difference to the buying price, as a limit of 0 with that penalty.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from interop.aggregator.forecast import Forecast
 from interop.aggregator.homes import Unit, units
 from interop.scenarios import rural1
 from interop.usecases.assumptions import Assumption, Assumptions
+from interop.usecases.business import COMMUNITY
 from interop.usecases.days import CALENDAR, SEASONS, Setting, View, last_days, records, yearly
 from interop.usecases.measures import (
     bills,
     community_bill,
+    exchanged_kw,
     exported_kwh,
     imported_kwh,
     leftover_eur,
     peak_kw,
     self_consumption,
     self_sufficiency,
-    traded_kwh,
 )
 from interop.usecases.play import Lived, live, planned, unmanaged
-from interop.usecases.report import Bars, BusinessCase, Chart, Indicator, Line, Report, Table, business_case
+from interop.usecases.report import Bars, Chart, Indicator, Line, Report, Table
 from interop.usecases.sharing import Shares, clear, local_prices, share
-from interop.usecases.sheet import Flow, Row
+from interop.usecases.sheet import BusinessCase, business_case
 from optimiser import Limits, Tariffs
 
 __all__ = ["VARIANTS", "joint_bill", "play"]
@@ -49,11 +50,14 @@ VARIANTS = {
 }
 
 
-def joint_bill(buy: Floats, sell: Floats, homes: int) -> tuple[Limits, Tariffs]:
-    """Limits and tariffs under which a plan's cost is the bill of all homes behind one meter."""
-    flat = np.broadcast_to(sell, (homes, len(sell)))
-    none = np.full((1, len(sell)), -np.inf)
-    return Limits(none, np.zeros_like(none), (buy - sell)[None]), Tariffs(flat, flat)
+def joint_bill(buy: Floats, sell: Floats, homes: int, fee: Floats | float = 0.0) -> tuple[Limits, Tariffs]:
+    """Limits and tariffs under which a plan's cost is the bill of all homes behind one meter; see `community_bill`.
+
+    `fee` is at most buy - sell.
+    """
+    shape, none = (homes, len(sell)), np.full((1, len(sell)), -np.inf)
+    tariffs = Tariffs(np.broadcast_to(sell + fee, shape), np.broadcast_to(sell, shape))
+    return Limits(none, np.zeros_like(none), np.maximum(buy - sell - fee, 0.0)[None]), tariffs
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,7 @@ class _Day:
     view: View
     lived: Mapping[str, Lived]
     bound_eur: float
+    fee: Floats
 
     def own_eur(self, variant: str) -> Floats:
         """Wear and what stores lack or have over, per member."""
@@ -76,27 +81,32 @@ class _Day:
         """What the community pays in all."""
         if variant in ("idle", "alone"):
             return float(self.alone_eur(variant).sum())
-        net = self.lived[variant].net_kw
-        return community_bill(net, *rural1.prices(), _H) + float(self.own_eur(variant).sum())
+        bill = community_bill(self.lived[variant].net_kw, *rural1.prices(), _H, self.fee)
+        return bill + float(self.own_eur(variant).sum())
+
+    @property
+    def fees_eur(self) -> float:
+        """What the community pays on what its members exchange."""
+        return float((exchanged_kw(self.lived["together"].net_kw) * self.fee).sum() * _H)
 
     @property
     def shares(self) -> Shares:
         """How the day's gain is shared."""
-        cleared = clear(self.lived["together"].net_kw, *rural1.prices(), _H) + self.own_eur("together")
+        cleared = clear(self.lived["together"].net_kw, *rural1.prices(), _H, self.fee) + self.own_eur("together")
         return share(self.alone_eur("alone"), cleared)
 
 
-def play(assumptions: Assumptions, days: int = 3) -> Report:
+def play(assumptions: Assumptions, days: int = 2) -> Report:
     """Live the last `days` days of each season in every variant."""
     given = assumptions.of("community")
-    lived = [_live(setting) for season in SEASONS for setting in last_days(season, days)]
+    lived = [_live(setting, given) for season in SEASONS for setting in last_days(season, days)]
     rows = list(units(rural1.homes_on(lived[0].setting.day)))
     seasons = [day.setting.season for day in lived]
     year = {name: yearly([day.cost(name) for day in lived], seasons, given) for name in VARIANTS}
     certified = yearly([day.bound_eur for day in lived], seasons, given)
     peaks = {name: max(peak_kw(day.lived[name].net_kw.sum(axis=0)) for day in lived) for name in VARIANTS}
     gain = year["alone"] - year["together"]
-    traded = yearly([traded_kwh(day.lived["together"].net_kw, _H) for day in lived], seasons, given)
+    fees = yearly([day.fees_eur for day in lived], seasons, given)
     return Report(
         name="community",
         title="A community that trades with itself",
@@ -109,7 +119,7 @@ def play(assumptions: Assumptions, days: int = 3) -> Report:
         indicators=tuple(_indicators(lived, year, peaks, certified)),
         charts=(*(c for season in SEASONS for c in _charts(_last(lived, season))), _bars(lived, rows, given)),
         tables=(_members(lived, rows, given), _daily(lived)),
-        business=_business(given, year, peaks, traded, len(rows)),
+        business=_business(given, year, peaks, fees, len(rows)),
         method=_METHOD,
         data=_DATA,
         notice=rural1.NOTICE,
@@ -117,13 +127,14 @@ def play(assumptions: Assumptions, days: int = 3) -> Report:
     )
 
 
-def _live(setting: Setting) -> _Day:
+def _live(setting: Setting, given: Mapping[str, Assumption]) -> _Day:
     before, real = (Forecast(part.load_kw, part.pv_kw) for part in (setting.history, setting.day))
     view = View.of(list(units(rural1.homes_on(setting.day))), records(before, setting), real)
     truth = view.truth
     buy, sell = rural1.prices()
     own = Tariffs(*(np.broadcast_to(price, truth.load_kw.shape) for price in (buy, sell)))
-    limits, tariffs = joint_bill(buy, sell, truth.homes)
+    fee = np.minimum(given["local_fee_eur_per_kwh"].value, buy - sell)
+    limits, tariffs = joint_bill(buy, sell, truth.homes, fee)
     free = Limits.none(1, truth.isps)
     best = optimiser.plan(truth, limits, tariffs, gap=1e-5)
     lived = {
@@ -132,7 +143,7 @@ def _live(setting: Setting) -> _Day:
         "together": live(truth, view.outlook, limits, tariffs, every=4, pools=np.zeros(truth.homes, np.int64)),
         "foresight": planned(truth, best),
     }
-    return _Day(setting, view, lived, best.bound_eur)
+    return _Day(setting, view, lived, best.bound_eur, fee)
 
 
 # --- what is shown ----------------------------------------------------------------------------
@@ -150,8 +161,8 @@ def _indicators(
             "cost",
             "Cost of all members",
             "EUR/a",
-            "bills (idle, alone: each its own; else one for all), battery wear, and what stores end the day with below"
-            " or above their start; both seasons' mean days make a year",
+            "bills (idle, alone: each its own; else one for all, with fees), battery wear, and what stores end the day"
+            " with below or above their start; both seasons' mean days make a year",
             year,
             0,
         ),
@@ -183,7 +194,7 @@ def _indicators(
             "kWh/d",
             "in each quarter-hour the smaller of all members' imports and exports; paid for locally only where members"
             " act together",
-            each(lambda d: traded_kwh(d.net_kw, _H)),
+            each(lambda d: float(exchanged_kw(d.net_kw).sum()) * _H),
         ),
         Indicator(
             "imported",
@@ -218,13 +229,12 @@ def _last(lived: Sequence[_Day], season: str) -> _Day:
 def _charts(day: _Day) -> list[Chart]:
     date = f"{day.setting.period:%-d %B %Y}"
     buy, sell = rural1.prices()
-    named = {"idle": "nobody plans", "alone": "each alone", "together": "as one"}
-    bought, sold = local_prices(day.lived["together"].net_kw, buy, sell)
+    bought, sold = local_prices(day.lived["together"].net_kw, buy, sell, day.fee)
     return [
         Chart(
             f"{date}: net power of the community",
             "kW",
-            tuple(Line(label, day.lived[name].net_kw.sum(axis=0).tolist()) for name, label in named.items()),
+            tuple(Line(name, day.lived[name].net_kw.sum(axis=0).tolist()) for name in ("idle", "alone", "together")),
             "Import is positive.",
         ),
         Chart(
@@ -236,15 +246,13 @@ def _charts(day: _Day) -> list[Chart]:
                 Line("supplier buys at", sell.tolist(), limit=True),
                 Line("supplier sells at", buy.tolist(), limit=True),
             ),
-            "What neighbours exchange costs the mean of both supplier prices; the rest comes at the supplier's.",
+            "What neighbours exchange changes hands half way between, each side bearing half of the local fee; the rest"
+            " comes at the supplier's price.",
         ),
         Chart(
             f"{date}: energy in all batteries",
             "kWh",
-            tuple(
-                Line(label, day.lived[name].battery_kwh.sum(axis=0).tolist())
-                for name, label in (*named.items(), ("foresight", "knowing the day"))
-            ),
+            tuple(Line(name, day.lived[name].battery_kwh.sum(axis=0).tolist()) for name in VARIANTS),
         ),
     ]
 
@@ -266,7 +274,7 @@ def _bars(lived: Sequence[_Day], rows: Sequence[Unit], given: Mapping[str, Assum
         "What members pay in a year",
         "EUR/a",
         tuple(_names(rows)),
-        (Line("alone", alone.tolist()), Line("as one", paid.tolist())),
+        (Line("alone", alone.tolist()), Line("together", paid.tolist())),
         "Below zero: they earn.",
     )
 
@@ -331,55 +339,20 @@ def _failures(lived: Sequence[_Day]) -> list[str]:
     return out
 
 
-# --- the business case ----------------------------------------------------------------------------
-
-_ROWS = (
-    Row("gain", "EUR/a", "cost_alone - cost_together", "what acting as one saves all members"),
-    Row("local_fees", "EUR/a", "traded * local_fee_eur_per_kwh", "grid fees and levies on what neighbours exchange"),
-    Row("gain_member", "EUR/a", "(gain - local_fees) / members", "mean of what a member gains after fees"),
-    Row("founding", "EUR/a", "founding_eur_per_member / founding_years", "set-up, written off, per member"),
-    Row(
-        "member_net", "EUR/a", "gain_member - founding - platform_eur_per_home_year", "what a member keeps, on average"
-    ),
-    Row(
-        "grid_kw",
-        "EUR/(kW a)",
-        "grid_eur_per_kw * interest_rate / (1 - (1 + interest_rate) ** -grid_life_years)",
-        "a kW of grid as an annuity",
-    ),
-    Row("deferral", "EUR/a", "(peak_idle - peak_together) * grid_kw", "reinforcement put off (below 0: called for)"),
-    Row("spread_lost", "EUR/a", "gain", "what suppliers, grids and the state no longer get of the spread"),
-    Row("system_net", "EUR/a", "member_net + deferral / members", "per prosumer and year, members and grid together"),
-)
-_FLOWS = (
-    Flow("suppliers, grids, state", "members", "spread_lost", "neighbours give what was bought and sold before"),
-    Flow("members", "grids, state", "local_fees", "reduced fees on local exchange"),
-    Flow("members", "community operator", "platform_eur_per_home_year", "balancing and accounts, each member"),
-    Flow("members", "community operator", "founding", "set-up, each member"),
-    Flow("grid operator", "community", "deferral", "reinforcement put off, if it passes its saving on"),
-)
-
-
 def _business(
-    given: Mapping[str, Assumption], year: Mapping[str, float], peaks: Mapping[str, float], traded: float, members: int
+    given: Mapping[str, Assumption], year: Mapping[str, float], peaks: Mapping[str, float], fees: float, members: int
 ) -> BusinessCase:
     return business_case(
-        "What members gain, others lose: the spread between buying and selling price on what neighbours exchange, in"
-        " which grid fees and taxes are the larger part. What of them falls due on local exchange is assumed; plans do"
-        " not know it. No grid operator asks for anything, so a community lowers peaks only by chance.",
-        _ROWS,
+        COMMUNITY,
         given,
         {
             "cost_alone": (year["alone"], "EUR/a", "cost with each planning for itself"),
             "cost_together": (year["together"], "EUR/a", "cost planned as one on forecasts"),
-            "peak_idle": (peaks["idle"], "kW", "peak with nobody planning"),
+            "local_fees": (fees, "EUR/a", "fees on what members take from each other"),
+            "peak_alone": (peaks["alone"], "kW", "peak with each planning for itself"),
             "peak_together": (peaks["together"], "kW", "peak planned as one"),
-            "traded": (traded, "kWh/a", "taken from neighbours while acting as one"),
-            "members": (float(members), "1", "members"),
+            "members": (float(members), "", "members"),
         },
-        _FLOWS,
-        ("local_fee_eur_per_kwh", "platform_eur_per_home_year", "grid_eur_per_kw"),
-        "system_net",
     )
 
 
@@ -388,9 +361,9 @@ _METHOD = (
     " since. Between plans batteries stand in for whoever deviates where the community would import though it meant to"
     " export, or the reverse.",
     "Clearing at the mid-market rate: in each quarter-hour what neighbours exchange changes hands half way between the"
-    " supplier's prices; the rest comes at the supplier's, shared by all buyers or all sellers. Payments add up to the"
-    " community's bill, and for the same powers nobody pays more than its supplier would charge, since both local"
-    " prices lie between the supplier's.",
+    " supplier's prices, both sides bearing half of the local fee; the rest comes at the supplier's, shared by all"
+    " buyers or all sellers. Payments add up to the community's bill, and for the same powers nobody pays more than its"
+    " supplier would charge, since both local prices lie between the supplier's.",
     "Redistribution: each member pays what it would have paid acting alone ('alone', on the same forecasts) less"
     " its share of the gain, in proportion to what clearing saves it. A gain of zero or more leaves nobody worse off.",
     "The bound is certified by duality for a community that knows the whole day.",

@@ -34,7 +34,7 @@ def _steps(chart: Chart, width: int, name: str) -> str:
     ticks = _ticks(float(everything.min()), float(everything.max()))
     low, high = ticks[0], ticks[-1]
     count = len(chart.lines[0].values)
-    right, floor = width - 12, _HEIGHT - _BOTTOM
+    right, floor = width - 20, _HEIGHT - _BOTTOM
 
     def x(isp: float) -> float:
         return _LEFT + (right - _LEFT) * isp / count
@@ -49,17 +49,14 @@ def _steps(chart: Chart, width: int, name: str) -> str:
     ]
     hours = count / 24
     parts += [
-        f'<text class="tick" text-anchor="middle" x="{x(hour * hours):.1f}" y="{_HEIGHT - 6}">{hour:02d}</text>'
+        f'<text class="tick" text-anchor="middle" x="{x(hour * hours):.1f}" y="{_HEIGHT - 6}">{hour:02d}:00</text>'
         for hour in range(0, 25, 3 if width == _WIDE else 6)
     ]
-    colour = 0
-    for line in chart.lines:
+    for line, style in zip(chart.lines, chart.styles, strict=True):
         values = [*line.values, line.values[-1]]
         path = f"M{x(0):.1f} {y(values[0]):.1f}"
         for isp in range(1, count + 1):
             path += f"H{x(isp):.1f}V{y(values[isp]):.1f}"
-        style = "limit" if line.limit else f"s{colour}"
-        colour += not line.limit
         parts.append(f'<path class="line {style}" d="{path}"><title>{escape(line.label)}</title></path>')
     return _svg(width, _HEIGHT, name, f"{chart.title}, {chart.unit}", parts)
 

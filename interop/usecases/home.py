@@ -16,6 +16,7 @@ import optimiser
 from interop.aggregator.homes import Battery, Charger, HeatPump, Home, Pv, Stay, units
 from interop.scenarios import rural1
 from interop.usecases.assumptions import Assumption, Assumptions
+from interop.usecases.business import HOME
 from interop.usecases.days import CALENDAR, SEASONS, Setting, View, columns, last_days, records, yearly
 from interop.usecases.measures import (
     bills,
@@ -26,8 +27,8 @@ from interop.usecases.measures import (
     self_sufficiency,
 )
 from interop.usecases.play import Lived, live, planned, unmanaged
-from interop.usecases.report import BusinessCase, Chart, Indicator, Line, Report, Table, business_case
-from interop.usecases.sheet import Flow, Row
+from interop.usecases.report import Chart, Indicator, Line, Report, Table
+from interop.usecases.sheet import BusinessCase, business_case
 from optimiser import Appliances, Limits, Portfolio, Tariffs
 
 __all__ = ["VARIANTS", "play"]
@@ -257,9 +258,9 @@ def _charts(day: _Day) -> list[Chart]:
             f"{date}: power at the connection",
             "kW",
             (
-                Line("nobody plans", rule.net_kw[0].tolist()),
-                Line("planned", managed.net_kw[0].tolist()),
-                Line("knowing the day", day.lived["foresight"].net_kw[0].tolist()),
+                Line("rule", rule.net_kw[0].tolist()),
+                Line("managed", managed.net_kw[0].tolist()),
+                Line("foresight", day.lived["foresight"].net_kw[0].tolist()),
             ),
             "Import is positive.",
         ),
@@ -273,15 +274,15 @@ def _charts(day: _Day) -> list[Chart]:
                 Line("heat pump", managed.hp_kw[0].tolist()),
                 Line("appliances", managed.app_kw[0].tolist()),
             ),
-            f"Buying costs {buy.min():.2f} to {buy.max():.2f} EUR/kWh, dearest at 18:30.",
+            f"PV and a battery that gives are below zero. Buying costs {buy.min():.2f} to {buy.max():.2f} EUR/kWh, dearest at 18:30.",
         ),
         Chart(
             f"{date}: energy in the battery",
             "kWh",
             (
-                Line("nobody plans", rule.battery_kwh[0].tolist()),
-                Line("planned", managed.battery_kwh[0].tolist()),
-                Line("knowing the day", day.lived["foresight"].battery_kwh[0].tolist()),
+                Line("rule", rule.battery_kwh[0].tolist()),
+                Line("managed", managed.battery_kwh[0].tolist()),
+                Line("foresight", day.lived["foresight"].battery_kwh[0].tolist()),
             ),
         ),
     ]
@@ -321,42 +322,9 @@ def _failures(lived: Sequence[_Day]) -> list[str]:
     return out
 
 
-# --- the business case ----------------------------------------------------------------------------
-
-_ROWS = (
-    Row("saving", "EUR/a", "cost_rule - cost_managed", "what planning saves the home on its bill"),
-    Row(
-        "manager",
-        "EUR/a",
-        "manager_eur * interest_rate / (1 - (1 + interest_rate) ** -manager_life_years)",
-        "the energy manager as an annuity",
-    ),
-    Row("home_net", "EUR/a", "saving - manager - platform_eur_per_home_year", "what the home keeps"),
-    Row(
-        "grid_kw",
-        "EUR/(kW a)",
-        "grid_eur_per_kw * interest_rate / (1 - (1 + interest_rate) ** -grid_life_years)",
-        "a kW of grid as an annuity",
-    ),
-    Row(
-        "peak_cut", "kW", "(peak_rule - peak_managed) * coincidence", "peak that the grid is spared (below 0: it gets)"
-    ),
-    Row("deferral", "EUR/a", "peak_cut * grid_kw", "what reinforcement put off is worth to the grid operator"),
-    Row("system_net", "EUR/a", "home_net + deferral", "per prosumer and year, home and grid together"),
-)
-_FLOWS = (
-    Flow("supplier", "home", "saving", "lower bill: bought later, cheaper, or not at all"),
-    Flow("home", "installer", "manager", "energy manager, bought and written off"),
-    Flow("home", "aggregator", "platform_eur_per_home_year", "forecasts, plans, metering data"),
-    Flow("grid operator", "home", "deferral", "reinforcement put off, if it passes its saving on"),
-)
-
-
 def _business(given: Mapping[str, Assumption], year: Mapping[str, float], peaks: Mapping[str, float]) -> BusinessCase:
     return business_case(
-        "The tariff pays the home; a grid operator pays only if peaks fall where its grid is short. A tariff alone can"
-        " raise a peak: many devices then wait for the same cheap hour.",
-        _ROWS,
+        HOME,
         given,
         {
             "cost_rule": (year["rule"], "EUR/a", "cost with a battery that stores surplus"),
@@ -364,9 +332,6 @@ def _business(given: Mapping[str, Assumption], year: Mapping[str, float], peaks:
             "peak_rule": (peaks["rule"], "kW", "peak with a battery that stores surplus"),
             "peak_managed": (peaks["managed"], "kW", "peak planned on forecasts"),
         },
-        _FLOWS,
-        ("manager_eur", "platform_eur_per_home_year", "grid_eur_per_kw"),
-        "system_net",
     )
 
 

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 __all__ = [
     "bills",
     "community_bill",
+    "exchanged_kw",
     "exported_kwh",
     "imported_kwh",
     "leftover_eur",
     "peak_kw",
     "self_consumption",
     "self_sufficiency",
-    "traded_kwh",
 ]
 
 Floats = NDArray[np.float64]
@@ -25,9 +25,10 @@ def bills(net_kw: Floats, buy: Floats, sell: Floats, hours: float) -> Floats:
     return np.asarray(hours * (np.maximum(net_kw, 0.0) @ buy - np.maximum(-net_kw, 0.0) @ sell))
 
 
-def community_bill(net_kw: Floats, buy: Floats, sell: Floats, hours: float) -> float:
-    """What all members together (N,T) pay behind one meter, EUR."""
-    return float(bills(net_kw.sum(axis=0, keepdims=True), buy, sell, hours)[0])
+def community_bill(net_kw: Floats, buy: Floats, sell: Floats, hours: float, fee: Floats | float = 0.0) -> float:
+    """What all members together (N,T) pay behind one meter, EUR, with `fee` (EUR/kWh) on what they exchange."""
+    fees = float((hours * exchanged_kw(net_kw) * fee).sum())
+    return float(bills(net_kw.sum(axis=0, keepdims=True), buy, sell, hours)[0]) + fees
 
 
 def imported_kwh(net_kw: Floats, hours: float) -> float:
@@ -63,10 +64,9 @@ def self_sufficiency(net_kw: Floats, used_kw: Floats, hours: float) -> float:
     return max(1.0 - imported_kwh(net_kw, hours) / used, 0.0) if used > 0 else 0.0
 
 
-def traded_kwh(net_kw: Floats, hours: float) -> float:
-    """What members (N,T) take from each other: in each ISP the smaller of all imports and all exports."""
-    taken, given = np.maximum(net_kw, 0.0).sum(axis=0), np.maximum(-net_kw, 0.0).sum(axis=0)
-    return float(hours * np.minimum(taken, given).sum())
+def exchanged_kw(net_kw: Floats) -> Floats:
+    """What members (N,T) take from each other: in each ISP the smaller of all imports and all exports (T,)."""
+    return np.asarray(np.minimum(np.maximum(net_kw, 0.0).sum(axis=0), np.maximum(-net_kw, 0.0).sum(axis=0)))
 
 
 def leftover_eur(kwh: Floats, buy: Floats, sell: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -14,7 +16,7 @@ from interop.usecases.report import Report, Table
 
 __all__ = ["render"]
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_TEMPLATE, _STYLE = (Path(__file__).with_name(name) for name in ("page.html", "page.css"))
 _SMALL = 10
 _FIGURE = re.compile(r"-?[\d.]+ ?%?|no sun")
 
@@ -24,7 +26,15 @@ def render(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "figure": _figure}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(report=report, numeric=_numeric, drawn=lambda chart: Markup(drawn(chart)))  # noqa: S704 - labels are escaped
+    style = _STYLE.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return template.render(
+        style=Markup(style),  # noqa: S704 - a file of ours
+        style_hash=f"sha256-{digest}",
+        report=report,
+        numeric=_numeric,
+        drawn=lambda chart: Markup(drawn(chart)),  # noqa: S704 - labels are escaped
+    )
 
 
 def _numeric(table: Table) -> list[bool]:

@@ -2,8 +2,9 @@
 
 Between two plans nobody thinks: devices follow their set points, the battery keeps a connection from importing where it
 meant to export (and the reverse), a heat pump keeps the house within its comfort, and the group's limits are held by
-batteries, then by curtailing PV or by pausing cars and heat pumps, then by shedding load. An outage is a limit of 0
-that nobody foresaw. What lies ahead is seen by nobody: `Outlook` gives the measured past and a forecast.
+batteries, then by curtailing PV or by pausing cars and heat pumps. In an outage, which nobody foresaw, the optimiser
+keeps the homes in balance as an island, ISP by ISP. What lies ahead is seen by nobody: `Outlook` gives the measured
+past and a forecast.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import optimiser
-from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs
+from optimiser import Island, Islanded, Limits, Plan, Portfolio, Reach, State, Tariffs
+from optimiser.rolling import DEVICE_ORDER
 
 __all__ = ["Lived", "Loss", "Outage", "Outlook", "live", "planned", "unmanaged"]
 
@@ -26,6 +28,7 @@ Outlook = Callable[[int], Portfolio]
 _EARLY_EUR_PER_KWH = 1e-5
 _IDLE_KW = 1e-3
 _CURTAILED_KW = 0.05
+_RAMP_ISPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +42,18 @@ class Loss:
     reach: Reach
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Outage:
-    """The grid is gone in ISPs `isp`..`until` - 1; what is not in balance then costs that much to a plan."""
+    """The grid is gone in ISPs `isp`..`until` - 1. Load of a member of higher `priority` (N,) is shed later."""
 
     isp: int
     until: int
-    eur_per_kwh: float
+    priority: NDArray[np.int64]
 
-    def on(self, limits: Limits) -> Limits:
-        """Limits with the groups cut off meanwhile."""
-        lo, hi, penalty = limits.lo_kw.copy(), limits.hi_kw.copy(), limits.penalty.copy()
-        dark = slice(self.isp, self.until)
-        lo[:, dark] = hi[:, dark] = 0.0
-        penalty[:, dark] = self.eur_per_kwh
-        return Limits(lo, hi, penalty)
+    def at(self, isp: int) -> Island:
+        """What is left of it from an ISP on."""
+        everyone = np.ones(len(self.priority), np.bool_)
+        return Island(everyone, isp, self.until, self.priority, ramp_isps=_RAMP_ISPS)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -214,45 +214,54 @@ def live(
         outlook: what is expected; it must not look at `truth` from `now` on.
         limits, tariffs: what is planned with; limits may be a bill in disguise (see the use case community).
         pools: (N,) connections whose batteries stand in for each other when a pool's power would change its sign.
-        held: real limits of the groups, kept between plans; None: there are none, and an outage has no effect.
+        held: real limits of the groups, kept between plans.
         losses: devices that cannot be steered for a while; they are planned without from then on.
-        outage: known from the ISP in which it begins, together with its end.
+        outage: known from the ISP in which it begins, together with its end. For an hour after the return the plan
+            made in the island is followed, whose import grows step by step.
     """
     stores, log = _Stores(truth), _Log(truth)
     plan: Plan | None = None
     plans: list[Plan] = []
     net, expected = np.zeros_like(truth.load_kw), truth
-    moments = {t for loss in losses for t in (loss.isp, loss.until)} | ({outage.isp} if outage else set())
-    real = held if held is None or outage is None else outage.on(held)
+    moments = {t for loss in losses for t in (loss.isp, loss.until)}
+    island, back = (range(outage.isp, outage.until), outage.until + _RAMP_ISPS) if outage else (range(0), 0)
+    moments.add(back)
     for t in range(truth.isps):
-        if t % every == 0 or t in moments:
+        state = _state(stores, losses, t)
+        past: dict[str, Any] = {"state": state, "earlier": plan, "measured_net_kw": net[:, :t]}
+        gone = {name: state.reach[:, k] for k, name in enumerate(DEVICE_ORDER)}
+        if outage is not None and t in island:
+            expected = outlook(t + 1)  # whatever is drawn now is felt now
+            told = optimiser.islanded(expected, limits, tariffs, outage.at(t), **past)
+            plan = told.plan
+            plans.append(plan)
+            powers = _balanced(truth, t, told)
+        elif t in moments or (t % every == 0 and t not in range(island.stop, back)):
             expected = outlook(t)
-            state = State(stores.battery, stores.ev, stores.thermal)
-            for loss in losses:
-                if loss.isp <= t < loss.until:
-                    state = state.lose(loss.member, loss.device, loss.reach)
             plan = optimiser.replan(
-                expected,
-                limits if outage is None or t < outage.isp else outage.on(limits),
-                tariffs,
-                now=t,
-                state=state,
-                earlier=plan,
-                measured_net_kw=net[:, :t],
-                time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH,
+                expected, limits, tariffs, now=t, time_preference_eur_per_kwh=_EARLY_EUR_PER_KWH, **past
             )
             plans.append(plan)
-        assert plan is not None
-        gone = _gone(truth, losses, t)
-        steered = truth.has_battery & (gone["battery"] == 0)
-        powers = _followed(stores, t, plan, expected, gone, steered)
-        powers.battery = _pooled(stores, t, powers, plan.net_kw[:, t], pools, steered)
-        if real is not None:
-            _hold(stores, t, powers, real, gone, steered)
+        if t not in island:
+            assert plan is not None
+            powers = _followed(stores, t, plan, expected, gone)
+            steered = truth.has_battery & (gone["battery"] == 0)
+            powers.battery = _pooled(stores, t, powers, plan.net_kw[:, t], pools, steered)
+            if held is not None:
+                _hold(stores, t, powers, held, gone, steered)
         log.keep(t, stores, powers)
         net[:, t] = powers.net
     assert plan is not None
     return replace(log.lived(truth.appliances.run_kw(plan.app_start, truth.homes, truth.isps)), plans=tuple(plans))
+
+
+def _state(stores: _Stores, losses: Sequence[Loss], t: int) -> State:
+    """Where the homes stand at the beginning of ISP `t`, and what is out of reach in it."""
+    state = State(stores.battery, stores.ev, stores.thermal)
+    for loss in losses:
+        if loss.isp <= t < loss.until:
+            state = state.lose(loss.member, loss.device, loss.reach)
+    return state
 
 
 @dataclass(slots=True)
@@ -271,13 +280,22 @@ class _Powers:
         return np.asarray(self.load - self.shed + self.ev + self.heat + self.battery - self.pv)
 
 
+def _balanced(truth: Portfolio, t: int, told: Islanded) -> _Powers:
+    """Powers in an island."""
+    plan = told.plan
+    running = truth.appliances.run_kw(plan.app_start, truth.homes, truth.isps)
+    return _Powers(
+        load=truth.load_kw[:, t] + running[:, t],
+        ev=plan.ev_kw[:, t],
+        heat=plan.hp_kw[:, t],
+        battery=plan.battery_kw[:, t],
+        pv=plan.pv_kw[:, t],
+        shed=told.unserved_kw[:, t],
+    )
+
+
 def _followed(
-    stores: _Stores,
-    t: int,
-    plan: Plan,
-    expected: Portfolio,
-    gone: Mapping[str, NDArray[np.int8]],
-    steered: NDArray[np.bool_],
+    stores: _Stores, t: int, plan: Plan, expected: Portfolio, gone: Mapping[str, NDArray[np.int8]]
 ) -> _Powers:
     """The plan's set points as devices carry them out; who is out of reach does as it likes."""
     truth = stores.p
@@ -288,19 +306,9 @@ def _followed(
         load=truth.load_kw[:, t] + truth.appliances.run_kw(plan.app_start, truth.homes, truth.isps)[:, t],
         ev=stores.ev_within(t, np.where(gone["ev"] > 0, own_ev, plan.ev_kw[:, t])),
         heat=stores.heat_within(t, np.where(gone["heat_pump"] > 0, own_heat, plan.hp_kw[:, t])),
-        battery=stores.battery_within(t, np.where(steered, plan.battery_kw[:, t], 0.0)),
+        battery=stores.battery_within(t, np.where(gone["battery"] > 0, 0.0, plan.battery_kw[:, t])),
         pv=np.where(curtailed, np.minimum(sun, plan.pv_kw[:, t]), sun),
     )
-
-
-def _gone(p: Portfolio, losses: Sequence[Loss], t: int) -> Mapping[str, NDArray[np.int8]]:
-    """`Reach` (N,) per kind of device in ISP `t`."""
-    out = {name: np.zeros(p.homes, np.int8) for name in ("battery", "ev", "heat_pump", "pv")}
-    for loss in losses:
-        if loss.isp <= t < loss.until:
-            for name in out if loss.device is None else (loss.device,):
-                out[name][loss.member] = loss.reach
-    return out
 
 
 def _pooled(
@@ -329,7 +337,7 @@ def _hold(
     gone: Mapping[str, NDArray[np.int8]],
     steered: NDArray[np.bool_],
 ) -> None:
-    """Bring each group within its limits, as far as it can be: batteries, then PV or cars and heat pumps, then load."""
+    """Bring each group within its limits, as far as it can be: batteries, then PV or cars and heat pumps."""
     group, count = stores.p.group, stores.p.groups
 
     def beyond() -> tuple[Floats, Floats]:
@@ -346,7 +354,6 @@ def _hold(
     powers.pv = powers.pv - cut(np.where(gone["pv"] == 0, powers.pv, 0.0), beyond()[1])
     powers.ev = powers.ev - cut(np.where(gone["ev"] == 0, powers.ev, 0.0), beyond()[0])
     powers.heat = powers.heat - cut(np.where(gone["heat_pump"] == 0, powers.heat, 0.0), beyond()[0])
-    powers.shed = cut(powers.load, beyond()[0]) if (limits.hi_kw[:, t] <= 0).any() else np.zeros_like(powers.load)
 
 
 def _moved(

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from interop.usecases.assumptions import Assumption
-from interop.usecases.sheet import Figure, Flow, Row, Sensitivity, sensitivities, work_out
+from interop.usecases.sheet import BusinessCase
 
-__all__ = ["Bars", "BusinessCase", "Chart", "Indicator", "Line", "Report", "Table", "business_case"]
+__all__ = ["Bars", "Chart", "Indicator", "Line", "Report", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,20 @@ class Chart:
     lines: tuple[Line, ...]
     note: str = ""
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """A class per line for the page's style sheet: s0.. in order, l0.. for limits, the same for the same label."""
+        limits = list(dict.fromkeys(line.label for line in self.lines if line.limit))
+        others = [n for n, line in enumerate(self.lines) if not line.limit]
+        return tuple(
+            f"l{limits.index(line.label)}" if line.limit else f"s{others.index(n)}" for n, line in enumerate(self.lines)
+        )
+
+    @property
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """(style, label) of each line, of those with the same style once."""
+        return tuple(dict(zip(self.styles, (line.label for line in self.lines), strict=True)).items())
+
 
 @dataclass(frozen=True, slots=True)
 class Bars:
@@ -54,6 +67,11 @@ class Bars:
     series: tuple[Line, ...]
     note: str = ""
 
+    @property
+    def legend(self) -> tuple[tuple[str, str], ...]:
+        """(style, label) of each series."""
+        return tuple((f"s{k}", line.label) for k, line in enumerate(self.series))
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -61,45 +79,6 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BusinessCase:
-    """`measured` are the run's figures that formulas use; every figure says its formula."""
-
-    lead: str
-    assumed: Mapping[str, Assumption]
-    measured: Mapping[str, tuple[float, str, str]]
-    figures: tuple[Figure, ...]
-    flows: tuple[Flow, ...]
-    sensitivities: tuple[Sensitivity, ...]
-
-    @property
-    def values(self) -> dict[str, float]:
-        return {figure.name: figure.value for figure in self.figures}
-
-
-def business_case(
-    lead: str,
-    rows: Sequence[Row],
-    assumed: Mapping[str, Assumption],
-    measured: Mapping[str, tuple[float, str, str]],
-    flows: Sequence[Flow],
-    varied: Sequence[str],
-    result: str,
-) -> BusinessCase:
-    """Work a business case out: `measured` maps names to (value, unit, what it is), `varied` are assumptions whose
-    half and double are tried on the figure `result`."""
-    values = {name: entry[0] for name, entry in measured.items()}
-    used = {name: entry for name, entry in assumed.items() if any(_names(name, row.formula) for row in rows)}
-    figures = work_out(rows, assumed, values)
-    return BusinessCase(
-        lead, used, measured, figures, tuple(flows), sensitivities(rows, assumed, values, varied, result)
-    )
-
-
-def _names(name: str, formula: str) -> bool:
-    return name in formula.replace("(", " ").replace(")", " ").split()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

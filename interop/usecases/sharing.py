@@ -1,13 +1,14 @@
 """How a community shares what it gains by acting as one, so that nobody loses.
 
-**Clearing** at the mid-market rate. Behind one meter the community pays `buy` for what it imports as a whole and gets
-`sell` for what it exports. In each ISP, what members take from each other changes hands half way between both prices;
-what remains comes from or goes to the supplier at its price, shared by all buyers or all sellers in proportion. So
+**Clearing** at the mid-market rate. Behind one meter the community pays `buy` for what it imports as a whole, gets
+`sell` for what it exports, and pays `fee` on what members take from each other. In each ISP that changes hands half way
+between both prices, seller and buyer each bearing half of the fee; what remains comes from or goes to the supplier at
+its price, shared by all buyers or all sellers in proportion. So
 
     sum of members' payments = the community's bill                                                    (budget balance)
 
-and since buyers' and sellers' mean prices lie within sell..buy, each member pays for its powers at most what its own
-supplier would have charged:
+and since, with a fee of at most buy - sell, buyers' and sellers' mean prices lie within sell..buy, each member pays for
+its powers at most what its own supplier would have charged:
 
     payment <= buy * import - sell * export                                                            (nobody loses)
 
@@ -29,7 +30,7 @@ __all__ = ["Shares", "clear", "local_prices", "share"]
 Floats = NDArray[np.float64]
 
 
-def local_prices(net_kw: Floats, buy: Floats, sell: Floats) -> tuple[Floats, Floats]:
+def local_prices(net_kw: Floats, buy: Floats, sell: Floats, fee: Floats | float = 0.0) -> tuple[Floats, Floats]:
     """Mean price that buyers pay and that sellers get (T,), EUR/kWh, from members' powers (N,T).
 
     Where nobody buys or nobody sells, that side's price is the supplier's.
@@ -38,12 +39,13 @@ def local_prices(net_kw: Floats, buy: Floats, sell: Floats) -> tuple[Floats, Flo
     exchanged, middle = np.minimum(taken, given), (buy + sell) / 2
     of_taken = np.divide(exchanged, taken, out=np.zeros_like(taken), where=taken > 0)
     of_given = np.divide(exchanged, given, out=np.zeros_like(given), where=given > 0)
-    return np.asarray(buy + of_taken * (middle - buy)), np.asarray(sell + of_given * (middle - sell))
+    bought, sold = middle + fee / 2, middle - fee / 2
+    return np.asarray(buy + of_taken * (bought - buy)), np.asarray(sell + of_given * (sold - sell))
 
 
-def clear(net_kw: Floats, buy: Floats, sell: Floats, hours: float) -> Floats:
+def clear(net_kw: Floats, buy: Floats, sell: Floats, hours: float, fee: Floats | float = 0.0) -> Floats:
     """What each member (N,) pays at the local prices, EUR; adds up to the community's bill."""
-    bought, sold = local_prices(net_kw, buy, sell)
+    bought, sold = local_prices(net_kw, buy, sell, fee)
     return np.asarray(hours * (np.maximum(net_kw, 0.0) @ bought - np.maximum(-net_kw, 0.0) @ sold))
 
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interop.usecases.assumptions import Assumption
 
-__all__ = ["Figure", "Flow", "Row", "Sensitivity", "evaluate", "sensitivities", "work_out"]
+__all__ = [
+    "BusinessCase",
+    "Figure",
+    "Flow",
+    "Model",
+    "Row",
+    "Sensitivity",
+    "annuity",
+    "balances",
+    "business_case",
+    "evaluate",
+    "sensitivities",
+    "work_out",
+]
 
+_WORD = re.compile(r"[a-z]\w*")
 _OPERATORS: dict[type, Callable[..., float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -42,9 +57,14 @@ class Figure:
     says: str
 
 
+def annuity(years: str) -> str:
+    """Formula of what an outlay of 1 costs a year over its life."""
+    return f"interest_rate / (1 - (1 + interest_rate) ** -{years})"
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Who pays whom how much a year (a figure's name), and what for."""
+    """Who pays whom how much in all a year (a figure's name; below 0: the other way), and what for."""
 
     payer: str
     payee: str
@@ -103,6 +123,15 @@ def work_out(
     return tuple(figures)
 
 
+def balances(flows: Sequence[Flow], values: Mapping[str, float]) -> dict[str, float]:
+    """What each party gets less what it pays, in the order in which they appear; adds up to zero."""
+    out: dict[str, float] = {}
+    for flow in flows:
+        for party, sign in ((flow.payer, -1), (flow.payee, 1)):
+            out[party] = out.get(party, 0.0) + sign * values[flow.figure]
+    return out
+
+
 def sensitivities(
     rows: Sequence[Row],
     assumed: Mapping[str, Assumption],
@@ -123,3 +152,65 @@ def sensitivities(
         inputs = (base / 2, base, base * 2)
         out.append(Sensitivity(name, assumed[name].unit, inputs, figure, (low, middle, high)))
     return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How a business case is worked out. The last row is its result; half and double of the assumptions `varied` are
+    tried on it."""
+
+    lead: str
+    rows: tuple[Row, ...]
+    flows: tuple[Flow, ...]
+    varied: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessCase:
+    """`measured` are the run's figures that formulas use; every figure says its formula. `balances`: per party, what it
+    gets less what it pays."""
+
+    lead: str
+    assumed: Mapping[str, Assumption]
+    measured: Mapping[str, tuple[float, str, str]]
+    figures: tuple[Figure, ...]
+    flows: tuple[Flow, ...]
+    balances: Mapping[str, float]
+    sensitivities: tuple[Sensitivity, ...]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Of everything by name."""
+        return _values(self.assumed, self.measured, self.figures)
+
+
+def business_case(
+    model: Model, assumed: Mapping[str, Assumption], measured: Mapping[str, tuple[float, str, str]]
+) -> BusinessCase:
+    """Work a business case out: `measured` maps names to (value, unit, what it is)."""
+    numbers = {name: entry[0] for name, entry in measured.items()}
+    names = {name for row in model.rows for name in _WORD.findall(row.formula)}
+    figures = work_out(model.rows, assumed, numbers)
+    return BusinessCase(
+        model.lead,
+        {name: entry for name, entry in assumed.items() if name in names},
+        measured,
+        figures,
+        model.flows,
+        balances(model.flows, _values(assumed, measured, figures)),
+        sensitivities(model.rows, assumed, numbers, model.varied, figures[-1].name),
+    )
+
+
+def _values(
+    assumed: Mapping[str, Assumption], measured: Mapping[str, tuple[float, str, str]], figures: Sequence[Figure]
+) -> dict[str, float]:
+    return {
+        **{name: entry.value for name, entry in assumed.items()},
+        **{name: entry[0] for name, entry in measured.items()},
+        **{figure.name: figure.value for figure in figures},
+    }
+
+
+def _names(name: str, formula: str) -> bool:
+    return name in formula.replace("(", " ").replace(")", " ").split()

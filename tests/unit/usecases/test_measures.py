@@ -6,13 +6,13 @@ import pytest
 from interop.usecases.measures import (
     bills,
     community_bill,
+    exchanged_kw,
     exported_kwh,
     imported_kwh,
     leftover_eur,
     peak_kw,
     self_consumption,
     self_sufficiency,
-    traded_kwh,
 )
 
 BUY, SELL = np.array([0.3, 0.2]), np.array([0.1, 0.05])
@@ -24,14 +24,16 @@ def test_bills_are_import_at_one_price_less_export_at_the_other() -> None:
 
 
 def test_behind_one_meter_only_the_sum_is_paid() -> None:
-    assert community_bill(NET, BUY, SELL, 0.5) == pytest.approx(0.5 * (-1 * 0.1 - 0.5 * 0.05))
+    alone = 0.5 * (-1 * 0.1 - 0.5 * 0.05)
+    assert community_bill(NET, BUY, SELL, 0.5) == pytest.approx(alone)
+    assert community_bill(NET, BUY, SELL, 0.5, 0.02) == pytest.approx(alone + 0.5 * 2.5 * 0.02)
 
 
 def test_energy_and_peak() -> None:
     assert imported_kwh(NET[0], 0.25) == 0.5
     assert exported_kwh(NET[0], 0.25) == 0.25
     assert peak_kw(NET[1]) == 3.0
-    assert traded_kwh(NET, 0.5) == pytest.approx(0.5 * (2.0 + 0.5))
+    assert exchanged_kw(NET) == pytest.approx([2.0, 0.5])
 
 
 def test_self_consumption_and_sufficiency() -> None:

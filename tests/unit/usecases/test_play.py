@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import optimiser
 from interop.usecases.community import joint_bill
 from interop.usecases.measures import bills, community_bill
-from interop.usecases.play import Lived, Loss, Outage, live, planned, unmanaged
+from interop.usecases.play import Lived, Loss, Outage, Outlook, live, planned, unmanaged
 from optimiser import Limits, Portfolio, Reach, Tariffs
 
 T, H = 24, 1.0
@@ -66,9 +67,9 @@ def own(homes: int) -> Tariffs:
     return Tariffs(np.broadcast_to(BUY, (homes, T)), np.broadcast_to(SELL, (homes, T)))
 
 
-def managed(truth: Portfolio, **more: object) -> Lived:
-    free = Limits.none(1, T)
-    return live(truth, guess(truth), free, own(truth.homes), every=4, pools=np.arange(truth.homes), **more)  # type: ignore[arg-type]
+def managed(truth: Portfolio, *, outlook: Outlook | None = None, **more: Any) -> Lived:
+    free, seen = Limits.none(1, T), outlook or guess(truth)
+    return live(truth, seen, free, own(truth.homes), every=4, pools=np.arange(truth.homes), **more)
 
 
 def check(day: Lived) -> None:
@@ -127,13 +128,14 @@ def test_knowing_the_day_is_a_bound_for_everyone(seed: int) -> None:
         assert cost >= best.bound_eur - 0.4 * np.abs(day.leftover_kwh).sum() - 1e-6
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_joint_bill_is_what_a_plan_minimises(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "fee"), [(0, 0.0), (1, 0.05), (2, BUY - SELL)])
+def test_the_joint_bill_is_what_a_plan_minimises(seed: int, fee: np.ndarray | float) -> None:
     truth = street(seed)
-    limits, tariffs = joint_bill(BUY, SELL, 3)
+    limits, tariffs = joint_bill(BUY, SELL, 3, fee)
     best = optimiser.plan(truth, limits, tariffs, gap=1e-6)
     day = planned(truth, best)
-    assert best.cost_eur == pytest.approx(community_bill(day.net_kw, BUY, SELL, H) + day.wear_eur.sum(), abs=1e-6)
+    bill = community_bill(day.net_kw, BUY, SELL, H, fee)
+    assert best.cost_eur == pytest.approx(bill + day.wear_eur.sum(), abs=1e-6)
     alone = optimiser.plan(truth, Limits.none(1, T), own(3), gap=1e-6)
     assert best.bound_eur <= alone.cost_eur + 1e-9
     price = SELL + best.price_eur_per_kwh[0]
@@ -151,19 +153,30 @@ def test_limits_are_held_between_plans_by_batteries_then_by_curtailing() -> None
     assert not day.shed_kw.any(), "a limit of the grid sheds nobody"
 
 
-def test_an_island_is_balanced_and_sheds_only_what_it_cannot_serve() -> None:
+def test_an_island_is_balanced_and_sheds_by_priority_what_it_cannot_serve() -> None:
     truth = street()
-    wide = Limits(np.full((1, T), -99.0), np.full((1, T), 99.0))
-    short = managed(truth, held=wide, outage=Outage(19, 21, 10.0))
-    check(short)
+    order = np.array([1, 0, 2])
+    check(short := managed(truth, outage=Outage(19, 21, order)))
     np.testing.assert_allclose(short.net_kw[:, 19:21].sum(axis=0), 0.0, atol=1e-9)
     assert short.shed_kw.sum() == pytest.approx(0.0, abs=1e-9)
-    long = managed(truth, held=wide, outage=Outage(19, T, 10.0))
-    check(long)
-    np.testing.assert_allclose(long.net_kw[:, 19:].sum(axis=0), 0.0, atol=1e-9)
-    assert long.shed_kw[:, 19:].sum() > 0
-    assert not long.shed_kw[:, :19].any()
-    np.testing.assert_array_equal(short.net_kw[:, :19], managed(truth, held=wide).net_kw[:, :19])
+    np.testing.assert_array_equal(short.net_kw[:, :19], managed(truth).net_kw[:, :19])
+    truth = replace(truth, load_kw=2 * truth.load_kw)
+    check(long := managed(truth, outlook=lambda now: truth, outage=Outage(18, T, order)))
+    np.testing.assert_allclose(long.net_kw[:, 18:].sum(axis=0), 0.0, atol=1e-9)
+    assert not long.shed_kw[:, :18].any()
+    least, middle, most = (long.shed_kw[k].sum() / truth.load_kw[k, 18:].sum() for k in (1, 0, 2))
+    assert least > middle > most
+    partly = (long.shed_kw > 1e-6) & (long.shed_kw < truth.load_kw - 1e-6)
+    assert (partly.sum(axis=0) <= 1).all(), "only one priority at a time is served in part"
+
+
+def test_after_an_island_its_plan_is_followed_for_an_hour() -> None:
+    truth = street()
+    check(day := managed(truth, outage=Outage(8, 12, np.zeros(3, np.int64))))
+    assert [plan.notes != () for plan in day.plans] == [False, False, True, True, True, True, False, False]
+    back = day.plans[5]
+    np.testing.assert_allclose(day.ev_kw[:, 12:16], back.ev_kw[:, 12:16], atol=1e-9)
+    assert day.ev_missing_kwh.max() < 1e-6
 
 
 def test_what_is_out_of_control_is_left_alone() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from interop.usecases.assumptions import Assumption, AssumptionError, Assumptions
-from interop.usecases.sheet import Row, evaluate, sensitivities, work_out
+from interop.usecases.business import COMMUNITY, HOME, LVGRID
+from interop.usecases.sheet import Flow, Model, Row, balances, business_case, evaluate, sensitivities, work_out
 
 ASSUMED = {"price": Assumption(2.0, "EUR", "a guess"), "rate": Assumption(0.05, "1/a", "a guess")}
 ROWS = (
@@ -34,6 +35,28 @@ def test_sensitivities_halve_and_double_one_assumption() -> None:
     (entry,) = sensitivities(ROWS, ASSUMED, {"amount": 500.0}, ["price"], "sum")
     assert entry.inputs == (1.0, 2.0, 4.0)
     assert entry.results == (500.0, 1000.0, 2000.0)
+
+
+def test_what_parties_get_and_pay_adds_up_to_nothing() -> None:
+    flows = (Flow("a", "b", "x", ""), Flow("b", "c", "y", ""), Flow("c", "a", "x", ""))
+    assert balances(flows, {"x": 3.0, "y": -1.0}) == {"a": 0.0, "b": 4.0, "c": -4.0}
+
+
+def test_a_case_shows_only_what_its_formulas_use_and_ends_with_its_result() -> None:
+    flow = Flow("a", "b", "amount", "")
+    case = business_case(Model("", ROWS[:1], (flow,), ("price",)), ASSUMED, {"amount": (500.0, "", "pieces")})
+    assert list(case.assumed) == ["price"]
+    assert case.balances == {"a": -500.0, "b": 500.0}
+    assert case.sensitivities[0].figure == "sum"
+
+
+@pytest.mark.parametrize("model", [HOME, COMMUNITY, LVGRID])
+def test_whoever_pays_and_is_paid_is_named_once_and_figures_have_names_of_their_own(model: Model) -> None:
+    names = [row.name for row in model.rows]
+    assert len(set(names)) == len(names)
+    known = {*names, *(name for part in Assumptions.read().sections.values() for name in part), "local_fees"}
+    assert {flow.figure for flow in model.flows} <= known
+    assert all(flow.payer != flow.payee for flow in model.flows)
 
 
 def test_single_assumptions_are_replaced(tmp_path: Path) -> None:
