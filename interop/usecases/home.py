@@ -274,7 +274,8 @@ def _charts(day: _Day) -> list[Chart]:
                 Line("heat pump", managed.hp_kw[0].tolist()),
                 Line("appliances", managed.app_kw[0].tolist()),
             ),
-            f"PV and a battery that gives are below zero. Buying costs {buy.min():.2f} to {buy.max():.2f} EUR/kWh, dearest at 18:30.",
+            f"PV and a battery that gives are below zero. Buying costs {buy.min():.2f} to {buy.max():.2f} EUR/kWh,"
+            " dearest at 18:30.",
         ),
         Chart(
             f"{date}: energy in the battery",

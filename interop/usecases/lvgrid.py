@@ -372,9 +372,9 @@ def _business(case: _Case, given: Mapping[str, Assumption]) -> BusinessCase:
 
 
 _METHOD = (
-    f"Limits: {100 * USABLE:.0f} % of the transformer's rating, reactive power deducted, both ways. Plans keep a margin from"
-    f" them that errors of an hour-old forecast of the net power exceed with a probability of {100 * _RISK:.0f} % at either"
-    " side (back-tested over the last 14 days, by the time of day).",
+    f"Limits: {100 * USABLE:.0f} % of the transformer's rating, reactive power deducted, both ways. Plans keep a margin"
+    " from them that errors of an hour-old forecast of the net power exceed with a probability of"
+    f" {100 * _RISK:.0f} % at either side (back-tested over the last 14 days, by the time of day).",
     "Plans are made on forecasts from the days before, and anew every hour and at every event. Between plans the limit"
     " is held by batteries, then by curtailing PV or pausing cars and heat pumps.",
     "An outage is known when it begins, with its end. The optimiser balances the island in every quarter-hour:"
