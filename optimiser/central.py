@@ -28,8 +28,9 @@ from scipy.optimize import linprog
 
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
 
-__all__ = ["Model", "Raw", "bound", "build", "coupling_box", "solve"]
+__all__ = ["POWERS", "Model", "Raw", "bound", "build", "coupling_box", "solve"]
 
+POWERS = ("charge_kw", "discharge_kw", "ev_kw", "hp_kw", "pv_kw")
 _ELASTIC_EUR_PER_KWH = 100.0
 _FEASIBILITY = 1e-7
 

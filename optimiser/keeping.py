@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from optimiser import central
 from optimiser.bounding import certain_bound
+from optimiser.central import POWERS
 from optimiser.plans import Plan
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
 
 __all__ = ["Kept", "patched"]
 
-_POWERS = ("charge_kw", "discharge_kw", "ev_kw", "hp_kw", "pv_kw")
 _HELPERS = 10
 _FEW, _SHARE = 3, 0.05
 """As many homes, or this share of all, may have changed for a patch to be worth trying."""
@@ -61,7 +61,7 @@ class Kept:
     def mixed(self, other: Kept, share: float) -> Kept:
         """What lies between two answers, `share` of it the other: for limits in between it is nearly feasible, and as
         cost is convex, nearly optimal where the two are near each other."""
-        arrays = (*_POWERS, "excess_kw", "price_eur_per_kwh", "multipliers")
+        arrays = (*POWERS, "excess_kw", "price_eur_per_kwh", "multipliers")
         mix = {name: (1.0 - share) * getattr(self, name) + share * getattr(other, name) for name in arrays}
         return Kept(**mix, changed=self.changed | other.changed)
 
@@ -74,7 +74,7 @@ def patched(p: Portfolio, limits: Limits, tariffs: Tariffs, kept: Kept, nudge_eu
     """The earlier answer with the changed homes planned anew; None where one of them cannot be planned by itself."""
     multipliers = kept.multipliers
     price = np.clip(kept.price_eur_per_kwh, -limits.penalty, limits.penalty)
-    powers = {name: getattr(kept, name) for name in _POWERS}
+    powers = {name: getattr(kept, name) for name in POWERS}
     excess = kept.excess_kw
     homes = np.flatnonzero(kept.changed)
     if homes.size:
@@ -118,7 +118,7 @@ def _together(
 ) -> tuple[dict[str, FloatArray], FloatArray] | None:
     """Powers (N,T) where `homes` share what the others leave of the limits, and the excess (G,T) that remains."""
     sign = (1.0, -1.0, 1.0, 1.0, -1.0)
-    net = p.load_kw + sum(s * powers[name] for s, name in zip(sign, _POWERS, strict=True))
+    net = p.load_kw + sum(s * powers[name] for s, name in zip(sign, POWERS, strict=True))
     net[homes] = 0.0
     groups, own = np.unique(p.group[homes], return_inverse=True)
     part = replace(p.take(homes), group=own)
@@ -129,7 +129,7 @@ def _together(
     if raw is None:
         return None
     out = {}
-    for name in _POWERS:
+    for name in POWERS:
         out[name] = powers[name].copy()
         out[name][homes] = getattr(raw, name)
     return out, raw.excess_kw

@@ -15,7 +15,7 @@ import numpy as np
 from optimiser.central import Raw, coupling_box
 from optimiser.interior import fast
 from optimiser.interior.coordinator import Iterate, Margins, iterate
-from optimiser.interior.fleet import Carrier, Homes, in_process
+from optimiser.interior.fleet import Carrier, Homes, in_process, resumed
 from optimiser.portfolio import Limits, Portfolio, Tariffs
 
 __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
@@ -37,20 +37,29 @@ def candidates(
     deadline: float | None = None,
     time_preference_eur_per_kwh: float = 0.0,
     carrier: Carrier = in_process,
+    start: Raw | None = None,
+    room_kw: float = 0.0,
 ) -> Iterator[Raw]:
     """Points to be repaired, better and better; the first when the iterate itself is about within `gap`.
 
     `gap` is relative to the larger of |bound| and `scale` (EUR). Ends when nothing moves any more, or at `deadline`
-    (monotonic seconds): the last point is then the best there is. `carrier` says where the homes are solved.
+    (monotonic seconds): the last point is then the best there is. `carrier` says where the homes are solved; with
+    `start`, the answer to a similar question, that is here, and begins near it (`room_kw`: see `Shard.resume`).
     """
-    shards = carrier(p, tariffs, time_preference_eur_per_kwh)
+    price = None if start is None else -p.dt_h * start.price_eur_per_kwh
+    if start is None or price is None:
+        shards = carrier(p, tariffs, time_preference_eur_per_kwh)
+    else:
+        shards = resumed(p, tariffs, time_preference_eur_per_kwh, start, limits.at_groups(price), room_kw)
     low, high, span = coupling_box(p, limits)
     net = limits.at_points(np.sum([shard.net for shard in shards], axis=0))
     dual = float(np.mean([shard.scale for shard in shards]))
     margins = Margins(low, high, span, p.dt_h * limits.penalty, limits, net, dual)
+    if price is not None:
+        margins.resume(price, net, room_kw, dual)
     last: Iterate | None = None
     given, moved, nearest = -1, 0, np.inf
-    for last in iterate(shards, margins):
+    for last in iterate(shards, margins, price):
         late = deadline is not None and time.monotonic() > deadline
         distance = abs(last.cost - last.bound) / max(abs(last.bound), scale)
         if distance <= _NEARER * nearest:

@@ -77,6 +77,15 @@ class Box:
         self.reduced = self.xl
         self.ease()
 
+    def resume(self, x: FloatArray, reduced: FloatArray, room: float, scale: float) -> None:
+        """Stand near `x`, `room` off each bound, or less where the reduced cost that holds x there exceeds `scale`."""
+        width, product = self.xl + self.xu, room * scale
+        below = np.minimum(width / 4, product / np.maximum(reduced, scale))
+        above = np.minimum(width / 4, product / np.maximum(-reduced, scale))
+        x = np.clip(x, below, width - above)
+        self.xl, self.xu = np.where(self.free, x, 1.0), np.where(self.free, width - x, 1.0)
+        self.zl, self.zu = (np.where(self.free, product / slack, 1.0) for slack in (self.xl, self.xu))
+
     def ease(self) -> None:
         """Give up what is only needed within an iteration."""
         self.theta = self.past = self.dx = np.empty(0)

@@ -63,6 +63,14 @@ class Margins:
         )
         self._sign = np.repeat([-1.0, -1.0, 1.0], low.size)
 
+    def resume(self, price: FloatArray, net: FloatArray, room: float, scale: float) -> None:
+        """Start at a known `price` and near the homes' net power then; what lies outside is made up for on the way."""
+        zero = np.zeros_like(net)
+        inside = np.where(self.limited, net - self.low, 0.0)
+        self.box.resume(_flat(inside, zero, zero), self.reduced(price), room, scale)
+        spans = slice(net.size, None)
+        self.box.zu[spans] = np.where(self.box.free[spans], _BARELY, 1.0)
+
     def reduced(self, price: FloatArray) -> FloatArray:
         """c - C'lam of the margins."""
         return self.cost - self.spread(price)
@@ -97,7 +105,10 @@ def _flat(*parts: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """`cost` of the iterate, not yet feasible, and the best `bound` so far, EUR; `price` (G,T) is lam."""
+    """`cost` of the iterate, not yet feasible, and the best `bound` so far, EUR; `price` (G,T) is lam.
+
+    What the limits' rows lack counts with the penalty: else an iterate far from feasible might look good.
+    """
 
     number: int
     cost: float
@@ -105,10 +116,12 @@ class Iterate:
     price: FloatArray
 
 
-def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
-    """Yield the start and the state after each step, until the caller stops, or nothing moves any more."""
+def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None = None) -> Iterator[Iterate]:
+    """Yield the start (at `price`, by default 0) and the state after each step, until the caller stops, or nothing
+    moves any more."""
     box = margins.box
-    price = np.zeros(margins.shape)
+    if price is None:
+        price = np.zeros(margins.shape)
     at_points, at_groups = margins.limits.at_points, margins.limits.at_groups
     best = -np.inf
     for number in range(_MOST):
@@ -117,10 +130,13 @@ def iterate(shards: Sequence[Homes], margins: Margins) -> Iterator[Iterate]:
         proven = felt if np.array_equal(certain, price) else at_groups(certain)
         state = reduce(add, [shard.state(felt, proven) for shard in shards])
         best = max(best, state.bound + margins.bound(certain))
-        yield Iterate(number, state.cost + float(margins.cost @ box.x), best, price)
+        short = margins.short(state.net)
+        spent = (
+            state.cost + float(margins.cost @ box.x) + float(np.vdot(margins.limited * margins.penalty, np.abs(short)))
+        )
+        yield Iterate(number, spent, best, price)
         count = state.count + 2 * box.count
         mu = (state.product + box.complementarity()) / count
-        short = margins.short(state.net)
         offers = reduce(add, [shard.factor() for shard in shards])
         box.aim(margins.reduced(price))
         try:

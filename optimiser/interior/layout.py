@@ -12,7 +12,7 @@ All variables are counted from their lower bound, so x is what a store holds abo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
 __all__ = ["Kin", "Layout", "Views"]
 
 _BATTERY, _EV, _HEAT = range(3)
+_FILLING = ("charge_kw", "ev_kw", "hp_kw")
 _MILD = 0.7  # kW: where powers begin
 
 
@@ -248,16 +249,42 @@ class Layout:
                 out[homes, 1 + kin.kind[slot]] = rows[:, slot].T
         return out
 
+    def duals(self, multipliers: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
+        """The inverse of `multipliers`."""
+        stored = [
+            np.stack([multipliers[self.order[kin.homes], 1 + kind].T for kind in kin.kind], axis=1) for kin in self.kins
+        ]
+        return np.ascontiguousarray(multipliers[self.order, 0].T), stored
+
+    def flat(self, powers: Mapping[str, FloatArray]) -> FloatArray:
+        """The inverse of `powers`: stores as they follow from them, import and export as the balance wants it."""
+        out = np.zeros(self.size)
+        v = self.views(out)
+        v.g[:] = powers["pv_kw"][self.order[self.pv]].T
+        filling = np.stack([powers[name] for name in _FILLING])
+        for n, kin in enumerate(self.kins):
+            homes = self.order[kin.homes]
+            for slot, kind in enumerate(kin.kind):
+                v.u[n][:, slot] = filling[kind, homes].T
+            v.d[n][:] = powers["discharge_kw"][homes[kin.batteries]].T
+            held = kin.rest + kin.up * v.u[n]
+            held[:, 0, kin.batteries] -= kin.down * v.d[n]
+            for t in range(1, self.isps):
+                held[t] += kin.a * held[t - 1]
+            v.x[n][:] = held
+        net = self.load - self.rows(out)[0]
+        v.m[:], v.e[:] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
+        return out
+
     def powers(self, flat: FloatArray) -> dict[str, FloatArray]:
         """Device powers (N,T) kW in the portfolio's order."""
         v = self.views(flat)
-        names = ("charge_kw", "ev_kw", "hp_kw")
-        out = {name: np.zeros((self.count, self.isps)) for name in (*names, "discharge_kw", "pv_kw")}
+        out = {name: np.zeros((self.count, self.isps)) for name in (*_FILLING, "discharge_kw", "pv_kw")}
         out["pv_kw"][self.order[self.pv]] = v.g.T
         for n, kin in enumerate(self.kins):
             homes = self.order[kin.homes]
             for slot in range(kin.stores):
-                for kind, name in enumerate(names):
+                for kind, name in enumerate(_FILLING):
                     here = np.flatnonzero(kin.kind[slot] == kind)
                     out[name][homes[here]] = v.u[n][:, slot, here].T
             out["discharge_kw"][homes[kin.batteries]] = v.d[n].T

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimiser.central import POWERS, Raw
 from optimiser.interior import loops as loops  # registers what is compiled
 from optimiser.interior.box import Box, Step
 from optimiser.interior.chain import Chain
 from optimiser.interior.layout import Layout
-from optimiser.portfolio import FloatArray, Portfolio, Tariffs
+from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
 
 __all__ = ["Offer", "Shard", "State"]
 
@@ -63,6 +64,19 @@ class Shard:
         self.net = lay.sums(v.m - v.e)
         self.stored = [np.zeros(kin.rest.shape) for kin in lay.kins]
         self.price = np.zeros((lay.groups, lay.isps))
+
+    def resume(self, point: Raw, homes: IntArray, prices: FloatArray, room_kw: float) -> None:
+        """Start near a known answer for `homes`, these homes, at the coordinator's `prices` (G,T) of then.
+
+        `room_kw` is how far from its bounds a power begins: the more is to change, the further.
+        """
+        lay = self.layout
+        x = lay.flat({name: getattr(point, name)[homes] for name in POWERS})
+        self.balance, self.stored = lay.duals(point.multipliers[homes])
+        reduced = lay.reduced(self.balance, self.stored, self._per_home(prices))
+        self.box.resume(x, reduced, room_kw, self.scale)
+        v = lay.views(self.box.x)
+        self.net = lay.sums(v.m - v.e)
 
     def _per_home(self, price: FloatArray) -> FloatArray:
         return np.ascontiguousarray(price[self.layout.group].T)

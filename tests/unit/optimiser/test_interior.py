@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from optimiser import Limits, Portfolio, Status, Tariffs, interior, plan, planning
+from optimiser.central import POWERS
 from optimiser.interior import fast
 from optimiser.interior.box import Box
 from optimiser.interior.chain import Chain
+from optimiser.interior.layout import Layout
 from optimiser.synthetic import neighbourhood
 
 
@@ -192,3 +194,28 @@ def test_what_is_compiled_instead_computes_the_same(monkeypatch: pytest.MonkeyPa
         found.append(np.concatenate([pull, box.xl, box.xu, box.zl, box.zu, *[[s.primal, s.dual] for s in steps]]))
         found[-1] = np.append(found[-1], steps[1].product.after(0.5, 0.7))
     assert np.allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_what_a_plan_holds_goes_into_the_variables_and_out_again() -> None:
+    p, limits, tariffs = neighbourhood(15, 4)
+    last = list(interior.candidates(p, limits, tariffs, gap=1e-3, scale=1.0))[-1]
+    layout = Layout(p, tariffs, 1)
+    for name, values in layout.powers(layout.flat({name: getattr(last, name) for name in POWERS})).items():
+        np.testing.assert_allclose(values, getattr(last, name), atol=1e-12)
+    np.testing.assert_allclose(layout.multipliers(*layout.duals(last.multipliers)), last.multipliers, atol=1e-12)
+    flat = layout.flat({name: getattr(last, name) for name in POWERS})
+    balance, stored = layout.rows(flat)
+    np.testing.assert_allclose(balance, layout.load, atol=1e-9)
+    for kin, row in zip(layout.kins, stored, strict=True):
+        np.testing.assert_allclose(row, kin.rest, atol=1e-9)
+
+
+def test_a_similar_question_is_answered_from_the_answer_to_the_first() -> None:
+    """Starting near the old answer, less far to go; what comes out is as good, and as certain."""
+    p, limits, tariffs = neighbourhood(60, 2)
+    first = list(interior.candidates(p, limits, tariffs, gap=1e-3, scale=1.0))[-1]
+    tighter = Limits(limits.lo_kw, limits.hi_kw * 0.97)
+    cold = next(interior.candidates(p, tighter, tariffs, gap=1e-4, scale=1.0))
+    warm = next(interior.candidates(p, tighter, tariffs, gap=1e-4, scale=1.0, start=first, room_kw=0.2))
+    assert warm.bound_eur == pytest.approx(cold.bound_eur, rel=3e-4)
+    assert warm.iterations < cold.iterations
