@@ -19,9 +19,13 @@ class AssumptionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
+    """Anything from `least` to `most` may be put in its place."""
+
     value: float
     unit: str
     why: str
+    least: float = 0.0
+    most: float = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,12 @@ class Assumptions:
         """The shipped assumptions, with the values of `path` in place of theirs.
 
         Raises:
-            AssumptionError: the file cannot be read, names what is not assumed anywhere, or holds no number.
+            AssumptionError: the file cannot be read, names what is not assumed anywhere, or holds no number that is
+                allowed there.
         """
         shipped = tomllib.loads(_SHIPPED.read_text(encoding="utf-8"))
         sections = {
-            name: {key: Assumption(float(entry["value"]), entry["unit"], entry["why"]) for key, entry in values.items()}
-            for name, values in shipped.items()
+            name: {key: Assumption(**entry) for key, entry in values.items()} for name, values in shipped.items()
         }
         if path is None:
             return cls(sections)
@@ -57,8 +61,11 @@ class Assumptions:
                     raise AssumptionError(f"{where} is assumed nowhere; see interop/usecases/assumptions.toml")
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise AssumptionError(f"{where} is {value!r}, not a number")
+                known = sections[name][key]
+                if not known.least <= value <= known.most:
+                    raise AssumptionError(f"{where} is {value}, which is not within {known.least:g} to {known.most:g}")
                 why = str(entry.get("why", f"given in {path.name}"))
-                sections[name][key] = replace(sections[name][key], value=float(value), why=why)
+                sections[name][key] = replace(known, value=float(value), why=why)
         return cls(sections)
 
     def of(self, use_case: str) -> dict[str, Assumption]:

@@ -123,6 +123,7 @@ def play(assumptions: Assumptions, days: int = 2) -> Report:
         method=_METHOD,
         data=_DATA,
         notice=rural1.NOTICE,
+        checked="no member loses, payments add up to the bill, cars are charged, no cost lies below its bound",
         failures=tuple(_failures(lived)),
     )
 

@@ -88,6 +88,7 @@ def play(assumptions: Assumptions, days: int = 7) -> Report:
         method=_METHOD,
         data=_data(given),
         notice=rural1.NOTICE,
+        checked="the car is charged, no cost lies below its bound",
         failures=tuple(_failures(lived)),
     )
 

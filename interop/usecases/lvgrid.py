@@ -94,6 +94,7 @@ def play(assumptions: Assumptions, days: int = 3) -> Report:
         method=_METHOD,
         data=_DATA,
         notice=rural1.NOTICE,
+        checked="where the limit is kept nothing is congested, the island balances, no cost lies below its bound",
         failures=tuple(_failures(case)),
     )
 

@@ -24,7 +24,7 @@ _FIGURE = re.compile(r"-?[\d.]+ ?%?|no sun")
 def render(report: Report) -> str:
     """The page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "figure": _figure}
+    environment.filters |= {"number": _number, "figure": _figure, "given": _given}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     style = _STYLE.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -46,11 +46,18 @@ def _number(value: float, digits: int) -> str:
     """With its digits, a real minus and thousands apart; NaN is a dash."""
     if math.isnan(value):
         return "\N{EN DASH}"
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace(
-        "-", "\N{MINUS SIGN}"
-    )
+    return _typeset(f"{round(value, digits) + 0.0:,.{digits}f}")
 
 
 def _figure(value: float) -> str:
     """Three digits or so: what a figure made of assumptions deserves."""
     return _number(value, 0 if abs(value) >= 100 else 1 if abs(value) >= _SMALL else 2)
+
+
+def _given(value: float) -> str:
+    """As it was written down."""
+    return _typeset(f"{value:,.10g}")
+
+
+def _typeset(figure: str) -> str:
+    return figure.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")

@@ -83,7 +83,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`variants` maps short names to what they are, in order; `failures` is empty where all went well."""
+    """`variants` maps short names to what they are, in order; `failures` is empty where what was `checked` holds."""
 
     name: str
     title: str
@@ -96,6 +96,7 @@ class Report:
     method: tuple[str, ...]
     data: tuple[str, ...]
     notice: str
+    checked: str
     failures: tuple[str, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interop.usecases.assumptions import Assumption
 
@@ -25,7 +24,6 @@ __all__ = [
     "work_out",
 ]
 
-_WORD = re.compile(r"[a-z]\w*")
 _OPERATORS: dict[type, Callable[..., float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -145,7 +143,7 @@ def sensitivities(
         base = assumed[name].value
         results = []
         for value in (base / 2, base, base * 2):
-            entry = Assumption(value, assumed[name].unit, assumed[name].why)
+            entry = replace(assumed[name], value=value)
             worked = {f.name: f.value for f in work_out(rows, {**assumed, name: entry}, measured)}
             results.append(worked[figure])
         low, middle, high = results
@@ -189,11 +187,10 @@ def business_case(
 ) -> BusinessCase:
     """Work a business case out: `measured` maps names to (value, unit, what it is)."""
     numbers = {name: entry[0] for name, entry in measured.items()}
-    names = {name for row in model.rows for name in _WORD.findall(row.formula)}
     figures = work_out(model.rows, assumed, numbers)
     return BusinessCase(
         model.lead,
-        {name: entry for name, entry in assumed.items() if name in names},
+        assumed,
         measured,
         figures,
         model.flows,
