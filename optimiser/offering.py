@@ -25,6 +25,7 @@ _FIRM = 10.0  # room that must not be exceeded weighs this much more than help t
 _HALF_W = 0.5  # a prognosis is rounded to whole W, and that must not make it break its own bounds
 _TOLERANCE_W = 1.0
 _LEAST_LEVEL = 0.5
+_BETWEEN = 2.0  # gaps that a mixture of two plans may be off by: its price is in the middle all the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +76,14 @@ class Request:
 class PricedOption:
     """Help at `level` (0..1] of the need: `power_w` (T,) int W deviation, 0 outside the requested ISPs.
 
-    `price_eur` is what `plan` costs more than the baseline. `problems` says where it falls short of its level.
+    `price_eur` is what the help costs more than the baseline, at most `price_error_eur` off the true cost curve: what a
+    day costs lies between the bound and the cost of its plan, its middle is taken. `problems` says where it falls short
+    of its level.
     """
 
     level: float
     price_eur: float
+    price_error_eur: float
     power_w: IntArray
     plan: Plan
     problems: tuple[Shortfall, ...]
@@ -104,7 +108,8 @@ def offers(
     During the day, `now` is the first ISP that can still be changed and `state` the homes' state then; the price is
     then counted from the best plan for the rest of the day without the request. Help worth more than 5 EUR/kWh is not
     sought; what is out of reach is offered as far as it goes, with the missing W in `problems`. A request that asks
-    for nothing gets one option: the baseline, at price 0.
+    for nothing gets one option: the baseline, at price 0. The plan that helps in full is within `gap`, those between it
+    and the baseline within twice that.
 
     Raises:
         InputError: shapes do not fit, or the input is not sound.
@@ -118,7 +123,7 @@ def offers(
     past = np.arange(portfolio.isps) < now
     need = np.where(past, 0.0, request.need_w)
     if not need.any():
-        return [PricedOption(1.0, 0.0, np.zeros(portfolio.isps, np.int64), baseline, _too_late(request, past))]
+        return [PricedOption(1.0, 0.0, 0.0, np.zeros(portfolio.isps, np.int64), baseline, _too_late(request, past))]
     base_w = baseline.group_w[0] if request.prognosis_w is None else np.asarray(request.prognosis_w, np.int64)
     absolute = request.limits or Limits.none(portfolio.groups, portfolio.isps)
 
@@ -148,10 +153,12 @@ def offers(
     for level, wanted, way in zip(levels, wants, ways, strict=True):
         delivered = way.group_w[0] - base_w
         power = np.where(wanted < 0, np.clip(delivered, wanted, 0.0), np.clip(delivered, 0.0, wanted)).astype(np.int64)
-        dearest = max(dearest, round(way.energy_cost_eur - reference.energy_cost_eur, 6))
+        dearest = max(dearest, round(_worth(way) - _worth(reference), 6))
         short = _falls_short(wanted, power) + _too_late(request, past) + _breaks_room(request, delivered, past)
         homes = tuple(s for s in way.problems if s.home is not None)
-        options.append(PricedOption(float(level), dearest, power, way, homes + short))
+        options.append(
+            PricedOption(float(level), dearest, _unsure(way) + _unsure(reference), power, way, homes + short)
+        )
     return options[::-1]
 
 
@@ -165,18 +172,24 @@ def _along(
 ) -> list[Plan]:
     """Plans at all levels: the greatest first, the others looked for between two that are known.
 
-    What lies between two plans is kept where its own bound proves it good enough; else it is solved. So that this
-    succeeds, the ends are solved to half the gap.
+    What lies between two plans is a mixture of them where its own bound proves it good enough; else it is solved.
     """
-    ends = gap / 2 if len(levels) > 2 else gap
-    known = {0.0: reference, float(levels[-1]): solve(limits[-1], ends, None)}
+    known = {0.0: reference, float(levels[-1]): solve(limits[-1], gap, Kept.of((reference,), now, None))}
+    unchanged = np.zeros(len(reference.net_kw), bool)
     for level, at in list(zip(levels.tolist(), limits, strict=True))[:-1]:
-        below = max(other for other in known if other < level)
-        above = min(other for other in known if other > level)
-        low, high = Kept.of(known[below], now), Kept.of(known[above], now)
-        between = None if low is None or high is None else low.mixed(high, (level - below) / (above - below))
-        known[level] = solve(at, ends if level == levels[0] else gap, between)
+        below = known[max(other for other in known if other < level)]
+        above = known[min(other for other in known if other > level)]
+        known[level] = solve(at, gap, Kept.of((below, above), now, unchanged, _BETWEEN))
     return [known[level] for level in levels.tolist()]
+
+
+def _worth(plan: Plan) -> float:
+    """What the homes pay (EUR) at the least, to the best of our knowledge: the middle between cost and bound."""
+    return (plan.cost_eur + plan.bound_eur) / 2 - plan.penalty_eur
+
+
+def _unsure(plan: Plan) -> float:
+    return (plan.cost_eur - plan.bound_eur) / 2
 
 
 def _at_level(

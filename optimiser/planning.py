@@ -13,7 +13,7 @@ from optimiser import central, interior
 from optimiser.appliances import choose_starts, with_starts
 from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
 from optimiser.interior import Carrier
-from optimiser.keeping import Kept, patched
+from optimiser.keeping import Kept, patches
 from optimiser.plans import Plan, assemble, bill_scale
 from optimiser.portfolio import InputError, IntArray, Limits, Portfolio, Tariffs, check
 from optimiser.repair import Trajectories, repair
@@ -22,6 +22,8 @@ __all__ = ["diagnose", "plan", "schedule"]
 
 _EASE = 1e-9
 _TOLERANCE = 1e-6
+_ROOM_KW = 0.2
+"""How far from the bounds of an earlier plan to begin (measured: less stalls, more takes more steps)."""
 _DISTRIBUTED, _DISTRIBUTED_UNCOMPILED = 60, 250
 """From this many homes on the distributed method is quicker than HiGHS (measured, 96 ISPs)."""
 
@@ -84,13 +86,16 @@ def schedule(
     budget_s: float | None,
     time_preference_eur_per_kwh: float,
     present: Present | None = None,
+    spent_eur: float = 0.0,
     carrier: Carrier | None = None,
     kept: Kept | None = None,
 ) -> Plan:
     """`plan` for input that is known to be sound. `present` says which homes have a battery, EV, heat pump even where
-    their ratings are all 0 now, so that needs which died with a device are reported; `kept` is an earlier answer that
+    their ratings are all 0 now, so that needs which died with a device are reported; `spent_eur` is what the day has
+    cost already: the gap of a plan that keeps the limits is relative to the whole day. `kept` is an earlier answer that
     may still be good enough."""
     began, deadline = time.process_time(), None if budget_s is None else time.monotonic() + budget_s
+    scale = bill_scale(portfolio, tariffs)
     eased, problems = relax(portfolio, present)
     proven = -np.inf
     starts: IntArray = np.zeros(0, np.int64)
@@ -103,6 +108,9 @@ def schedule(
     best: Plan | None = None
     for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
         way = _repaired(eased, limits, raw, excess_kw=raw.excess_kw)
+        bound = proven if len(starts) and np.isfinite(proven) else raw.bound_eur
+        asked = gap * kept.slack if kept and not raw.iterations else gap
+        enough = asked * max(1.0, abs(spent_eur + bound) / max(abs(bound), scale))
         found = assemble(
             eased,
             limits,
@@ -111,16 +119,16 @@ def schedule(
             app_start=starts,
             price=raw.price_eur_per_kwh,
             multipliers=raw.multipliers,
-            bound=proven if len(starts) and np.isfinite(proven) else raw.bound_eur,
+            bound=bound,
             problems=problems + _overloads(way.unkept_kw),
             iterations=raw.iterations,
             cpu_s=time.process_time() - began,
-            asked_gap=gap,
+            asked_gap=enough,
             notes=raw.notes,
         )
         if best is None or found.cost_eur <= best.cost_eur:
             best = found
-        if found.gap <= gap:
+        if found.gap <= (asked if found.violation_kw.any() else enough):
             break
     assert best is not None, "every method gives at least one candidate"
     return best
@@ -137,22 +145,19 @@ def _candidates(
     kept: Kept | None,
 ) -> Iterator[central.Raw]:
     """Points to repair: what was kept, then those of the method that is quicker for so many homes; all certify a bound
-    of their own."""
-    if kept is not None and kept.promising:
-        raw = patched(p, limits, tariffs, kept, nudge)
-        if raw is not None:
-            yield raw
+    of their own. For other limits the distributed method begins at what was kept, and anew where that leads nowhere."""
+    if kept and kept.promising:
+        yield from patches(p, limits, tariffs, kept, nudge)
     if carrier or p.homes >= (_DISTRIBUTED if interior.compiled() else _DISTRIBUTED_UNCOMPILED):
-        yield from interior.candidates(
-            p,
-            limits,
-            tariffs,
-            gap=gap,
-            scale=bill_scale(p, tariffs),
-            deadline=deadline,
-            time_preference_eur_per_kwh=nudge,
-            carrier=carrier or interior.in_process,
-        )
+        options: dict[str, Any] = {
+            "gap": gap,
+            "scale": bill_scale(p, tariffs),
+            "deadline": deadline,
+            "time_preference_eur_per_kwh": nudge,
+        }
+        if kept and kept.changed is None and not carrier:
+            yield from interior.candidates(p, limits, tariffs, start=kept.answers[0], room_kw=_ROOM_KW, **options)
+        yield from interior.candidates(p, limits, tariffs, carrier=carrier or interior.in_process, **options)
         return
     left = None if deadline is None else deadline - time.monotonic()
     model = central.build(p, limits, tariffs, time_preference_eur_per_kwh=nudge)
@@ -167,15 +172,22 @@ def _within_connections(p: Portfolio, tariffs: Tariffs) -> tuple[Portfolio, list
 
     A schedule that keeps every bound is looked for first; only homes for which that fails are looked into.
     """
-    none = np.zeros_like(p.load_kw)
-    free = Limits.none(p.groups, p.isps)
-    way = repair(p, free, charge_kw=none, discharge_kw=none, ev_kw=none, hp_kw=none, pv_kw=p.pv_kw)
-    doubtful = np.flatnonzero(way.unkept_kw.max(axis=1) > _TOLERANCE)
+    battery = p.has_battery[:, None]
+    most = p.load_kw + p.ev_max_kw + p.hp_max_kw + battery * p.bat_charge_max_kw
+    least = p.load_kw - p.pv_kw - battery * p.bat_discharge_max_kw
+    suspect = np.flatnonzero(((most > p.imp_max_kw) | (-least > p.exp_max_kw)).any(axis=1))
+    if not suspect.size:
+        return p, []
+    part = replace(p.take(suspect), group=np.zeros(suspect.size, np.int64))
+    none = np.zeros_like(part.load_kw)
+    free = Limits.none(1, p.isps)
+    way = repair(part, free, charge_kw=none, discharge_kw=none, ev_kw=none, hp_kw=none, pv_kw=part.pv_kw)
+    doubtful = suspect[way.unkept_kw.max(axis=1) > _TOLERANCE]
     if not doubtful.size:
         return p, []
     part = replace(p.take(doubtful), group=np.zeros(doubtful.size, np.int64))
     prices = tariffs.take(doubtful)
-    if central.solve(central.build(part, Limits.none(1, p.isps), prices), part) is not None:
+    if central.solve(central.build(part, free, prices), part) is not None:
         return p, []
     eased, problems = _respect_connections(part, prices)
     changed: dict[str, Any] = {}

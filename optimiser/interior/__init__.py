@@ -23,6 +23,8 @@ __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"
 _EXACT = 1e-9
 _NEARER, _PATIENCE = 0.9, 15
 """Cost and bound that have not come this much nearer to each other in so many steps never will."""
+_SETTLING = 10
+"""An answer to another question looks better than it is for so many steps."""
 _PROMISING = 2.0
 """The repaired plan tends to be better than the iterate: from here on it is worth a look."""
 
@@ -58,7 +60,7 @@ def candidates(
     if price is not None:
         margins.resume(price, net, room_kw, dual)
     last: Iterate | None = None
-    given, moved, nearest = -1, 0, np.inf
+    given, moved, nearest = -1, 0 if price is None else _SETTLING, np.inf
     for last in iterate(shards, margins, price):
         late = deadline is not None and time.monotonic() > deadline
         distance = abs(last.cost - last.bound) / max(abs(last.bound), scale)

@@ -8,22 +8,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimiser import Limits, Request, State, Tariffs, central, interior, keeping, offers, plan, planning, replan
+from optimiser import (
+    Limits,
+    Plan,
+    Portfolio,
+    Request,
+    State,
+    Tariffs,
+    central,
+    interior,
+    keeping,
+    offers,
+    plan,
+    planning,
+    replan,
+)
 from optimiser.bounding import certain_bound
 from optimiser.synthetic import neighbourhood
 
+Case = tuple[Portfolio, Limits, Tariffs]
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_any_prices_and_multipliers_prove_a_bound_and_those_of_a_solver_its_own(seed: int) -> None:
-    p, limits, tariffs = case = neighbourhood(12, seed)
+
+def test_any_prices_and_multipliers_prove_a_bound_and_those_of_a_solver_its_own() -> None:
+    p, limits, tariffs = case = neighbourhood(12, 1)
     raw = central.solve(central.build(*case), p)
     assert raw is not None
     proven = certain_bound(p, limits, tariffs, raw.price_eur_per_kwh, raw.multipliers)
     assert proven == pytest.approx(raw.bound_eur, rel=1e-9)
-    last = list(interior.candidates(*case, gap=1e-6, scale=1.0))[-1]
+    last = next(interior.candidates(*case, gap=1e-3, scale=1.0))
     proven = certain_bound(p, limits, tariffs, last.price_eur_per_kwh, last.multipliers)
     assert proven == pytest.approx(last.bound_eur, rel=1e-6)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     for spread in (1e-3, 0.1, 10.0):
         price = raw.price_eur_per_kwh + spread * rng.normal(size=raw.price_eur_per_kwh.shape)
         wild = raw.multipliers + spread * rng.normal(size=raw.multipliers.shape)
@@ -64,32 +79,55 @@ def test_a_day_that_changed_is_solved_anew(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_change_in_many_homes_is_not_patched() -> None:
-    none = np.zeros((10, 4))
-    kept = keeping.Kept(none, none, none, none, none, none, none, np.zeros((10, 4, 4)), np.arange(10) < 4)
-    assert not kept.promising
-    assert replace(kept, changed=np.arange(10) < 3).promising
+    assert not keeping.Kept((), np.arange(10) < 4, 1.0).promising
+    assert keeping.Kept((), np.arange(10) < 3, 1.0).promising
+    assert not keeping.Kept((), None, 1.0).promising
 
 
-def test_options_between_two_solved_ones_are_kept_where_their_bound_allows() -> None:
-    """OPT-14: five options, monotone; the ones in the middle cost no iteration and are as good as solved ones."""
-    portfolio, limits, tariffs = neighbourhood(40, 4)
+@pytest.fixture(scope="module")
+def priced() -> tuple[Case, Plan, Request]:
+    case = portfolio, limits, tariffs = neighbourhood(40, 4)
     base = plan(portfolio, limits, tariffs)
     asked = (np.arange(96) >= 72) & (np.arange(96) < 80)
     least = np.where(asked, -0.06 * np.abs(base.group_w[0]), -np.inf)
-    request = Request(asked, least, np.where(asked, 0.0, np.inf), limits)
-    found = offers(portfolio, tariffs, base, request, 5)
+    return case, base, Request(asked, least, np.where(asked, 0.0, np.inf), limits)
+
+
+def exact(case: Case, base: Plan, request: Request, level: float) -> float:
+    portfolio, limits, tariffs = case
+    wanted = np.rint(level * request.need_w)
+    high = np.where(wanted < 0, np.minimum(limits.hi_kw, (base.group_w[0] + wanted) / 1000), limits.hi_kw)
+    tight = Limits(np.minimum(limits.lo_kw, high), high)
+    raw = central.solve(central.build(portfolio, tight, tariffs), portfolio)
+    assert raw is not None
+    return raw.bound_eur
+
+
+def test_options_between_two_plans_are_mixtures_of_them(priced: tuple[Case, Plan, Request]) -> None:
+    """OPT-14: five options, monotone; those in the middle cost no iteration, and are certified."""
+    case, base, request = priced
+    found = offers(case[0], case[2], base, request, 5)
     assert [o.level for o in found] == [1.0, 0.875, 0.75, 0.625, 0.5]
     prices = [o.price_eur for o in found]
     assert prices == sorted(prices, reverse=True)
     assert sum(o.plan.iterations == 0 for o in found) >= 2
     for option in found:
-        assert option.plan.gap <= 1e-3
+        assert option.plan.gap <= 2e-3
+        assert option.plan.violation_kw.max() <= 1e-4
         assert not option.problems
-        solved = plan(portfolio, _at(request, limits, base.group_w[0], option.level), tariffs)
-        assert option.plan.cost_eur == pytest.approx(solved.cost_eur, rel=1.5e-3)
+        price = exact(case, base, request, option.level) - exact(case, base, request, 0.0)
+        assert abs(option.price_eur - price) <= option.price_error_eur + 1e-5
 
 
-def _at(request: Request, limits: Limits, base_w: np.ndarray, level: float) -> Limits:
-    wanted = np.rint(level * request.need_w)
-    high = np.where(wanted < 0, np.minimum(limits.hi_kw, (base_w + wanted) / 1000), limits.hi_kw)
-    return Limits(np.minimum(limits.lo_kw, high), high)
+def test_prices_lie_near_the_true_cost_curve(
+    monkeypatch: pytest.MonkeyPatch, priced: tuple[Case, Plan, Request]
+) -> None:
+    """With plans that are a thousandth off the optimum the prices are much nearer than that: middles, not costs."""
+    case, _, request = priced
+    monkeypatch.setattr(planning, "_DISTRIBUTED", 1)
+    monkeypatch.setattr(planning, "_DISTRIBUTED_UNCOMPILED", 1)
+    base = plan(*case)
+    for option in offers(case[0], case[2], base, request, 1):
+        price = exact(case, base, request, option.level) - exact(case, base, request, 0.0)
+        assert option.price_error_eur > 0.02
+        assert option.price_eur == pytest.approx(price, abs=0.1 * price + 0.02)
