@@ -111,6 +111,7 @@ from datamodels.serial import register as _register
 from datamodels.series import (
     IspSeries,
     Run,
+    check_spans,
 )
 from datamodels.settlement import (
     ContractDay,
@@ -218,6 +219,7 @@ __all__ = [
     "Telemetry",
     "TradeState",
     "Transition",
+    "check_spans",
     "decode",
     "dumps",
     "encode",

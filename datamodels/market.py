@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from datamodels import serial
 from datamodels.calendar import MarketCalendar
@@ -82,8 +82,7 @@ class Disposition(StrEnum):
     AVAILABLE = "Available"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestIsp:
+class RequestIsp(NamedTuple):
     """Allowed deviation from the aggregator's own baseline over a stretch of ISPs, W."""
 
     start: int

@@ -15,7 +15,7 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -46,9 +46,12 @@ def register(*classes: type) -> None:
 
 
 def rows(*classes: type) -> None:
-    """Write sequences of these dataclasses as lists of their fields: for small ones that come by the hundred."""
+    """Write sequences of these dataclasses or named tuples as lists of their fields: for small ones that come by the
+    hundred."""
+    register(*classes)
     for cls in classes:
         _ROWS[cls] = _row_encoder(cls)
+        _ENCODERS[cls] = _long(cls)
 
 
 def compact(cls: type[T], write: Callable[[T], dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> None:
@@ -135,7 +138,12 @@ def _encoder(cls: type) -> Codec:
     if cls in _COMPACT:
         write = _COMPACT[cls][0]
         return lambda v: {"$": cls.__name__, **write(v)}
-    names = tuple(field.name for field in fields(cls))
+    return _long(cls)
+
+
+def _long(cls: type) -> Codec:
+    """With the names of class and fields."""
+    names = tuple(_hints(cls))
     return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
 
 
@@ -200,14 +208,18 @@ def _decoder(hint: Any) -> Codec:
         return _LEAVES[hint]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _dataclass_decoder(hint)
+    if _has_fields(hint):
+        return _class_decoder(hint)
     return _checked(hint)
+
+
+def _has_fields(hint: Any) -> bool:
+    return isinstance(hint, type) and (is_dataclass(hint) or hint in _ROWS)
 
 
 def _later(hint: Any) -> Codec:
     """The decoder of a hint that is part of another; of a class it is looked up when used, as classes may nest."""
-    if isinstance(hint, type) and is_dataclass(hint):
+    if _has_fields(hint):
 
         def read(data: Any) -> Any:
             return _decoder(hint)(data)
@@ -261,7 +273,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _dataclass_decoder(cls: type) -> Codec:
+def _class_decoder(cls: type) -> Codec:
     name = cls.__name__
     readers = {field: _later(hint) for field, hint in _hints(cls).items()}
     in_order = tuple(readers.values())

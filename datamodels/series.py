@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["IspSeries", "Run"]
+__all__ = ["IspSeries", "Run", "check_spans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,26 @@ class IspSeries:
     @classmethod
     def from_spans(cls, calendar: MarketCalendar, period: date, spans: Iterable[Sequence[int]]) -> IspSeries:
         """`from_runs` of plain (start, duration, W)."""
-        values: list[int | None] = [None] * calendar.isps(period)
-        for start, duration, power_w in spans:
-            if start < 1 or duration < 1 or start + duration - 1 > len(values):
-                raise ValueError(f"ISPs {start}+{duration} are outside 1..{len(values)} of {period}")
-            for k in range(start - 1, start - 1 + duration):
-                if values[k] is not None:
-                    raise ValueError(f"ISP {k + 1} of {period} is addressed twice")
-                values[k] = power_w
+        starts, durations, power_w = tuple(zip(*spans, strict=True)) or ((), (), ())
+        return cls.from_columns(calendar, period, starts, durations, power_w)
+
+    @classmethod
+    def from_columns(
+        cls,
+        calendar: MarketCalendar,
+        period: date,
+        starts: Sequence[int],
+        durations: Sequence[int],
+        power_w: Sequence[int],
+    ) -> IspSeries:
+        """`from_runs` of their columns, each as long as the other."""
+        count = check_spans(calendar, period, starts, durations)
+        values: list[int | None] = [None] * count
+        for start, duration, power in zip(starts, durations, power_w, strict=True):
+            if duration == 1:
+                values[start - 1] = power
+            else:
+                values[start - 1 : start - 1 + duration] = [power] * duration
         return cls(calendar, period, tuple(values))
 
     def runs(self) -> list[Run]:
@@ -162,6 +174,27 @@ class IspSeries:
         pairs: Sequence[tuple[int | None, int | None]] = list(zip(self.power_w, other.power_w, strict=True))
         values = tuple(None if a is None and b is None else (a or 0) + sign * (b or 0) for a, b in pairs)
         return IspSeries(self.calendar, self.period, values)
+
+
+def check_spans(calendar: MarketCalendar, period: date, starts: Sequence[int], durations: Sequence[int]) -> int:
+    """Whether stretches of ISPs (first number, how many) fit on a day beside each other; the number of its ISPs.
+
+    Raises:
+        ValueError: one leaves the day, or an ISP is addressed twice.
+    """
+    count = calendar.isps(period)
+    plain = starts and durations.count(1) == len(durations) and min(starts) > 0 and max(starts) <= count
+    if plain and len(set(starts)) == len(starts):
+        return count
+    taken: set[int] = set()
+    for start, duration in zip(starts, durations, strict=True):
+        if start < 1 or duration < 1 or start + duration - 1 > count:
+            raise ValueError(f"ISPs {start}+{duration} are outside 1..{count} of {period}")
+        for isp in range(start, start + duration):
+            if isp in taken:
+                raise ValueError(f"ISP {isp} of {period} is addressed twice")
+            taken.add(isp)
+    return count
 
 
 def _write(series: IspSeries) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from adapters import xml
 from adapters.errors import TransportFault
 from adapters.ports import Direction
 from adapters.uftp import check_payload, envelope, rules
-from adapters.uftp.codec import Element, InvalidMessage, decode
+from adapters.uftp.codec import InvalidMessage, decode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical
 from adapters.uftp.schema import MESSAGES
 from datamodels import (

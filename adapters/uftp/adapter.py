@@ -27,9 +27,10 @@ from adapters.uftp import envelope
 from adapters.uftp.access import Access, Credentials
 from adapters.uftp.check import Reading, check, read_payload
 from adapters.uftp.client import Client
-from adapters.uftp.codec import Element, InvalidMessage, decode, encode
+from adapters.uftp.codec import InvalidMessage, decode, encode
 from adapters.uftp.config import UftpConfig
 from adapters.uftp.discovery import DirectoryError, Provider, Resolver, Unlisted, make_directory
+from adapters.uftp.elements import Element
 from adapters.uftp.keyfile import KeyFile
 from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.profiles import obey

@@ -10,7 +10,8 @@ from adapters import xml
 from adapters.errors import TransportFault
 from adapters.ports import History
 from adapters.uftp import rules
-from adapters.uftp.codec import Element, InvalidMessage, validate
+from adapters.uftp.codec import InvalidMessage, decode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical
 from adapters.uftp.schema import CANONICAL, MESSAGES, VERSIONS
 from datamodels import (
@@ -82,14 +83,15 @@ def read_payload(payload: bytes, sender: Participant | None, limits: xml.Limits 
     Raises:
         TransportFault: 400 or 413, it is no UFTP message (`InvalidMessage` where it breaks the schema).
     """
-    root = xml.parse(payload, limits)
     losses: tuple[Loss, ...] = ()
-    element, problems = validate(root)
-    if element is None and sender is not None and limits_of(sender.profile).reads_loosely:
-        element, problems = validate(root, lenient=True)
-        losses = (Loss("schema", str(root.tag), f"read under peer profile {sender.profile}: it breaks the schema"),)
-    if element is None:
-        raise InvalidMessage(problems)
+    try:
+        element = decode(payload, limits)
+    except InvalidMessage:
+        if sender is None or not limits_of(sender.profile).reads_loosely:
+            raise
+        element = decode(payload, limits, lenient=True)
+        how = f"read under peer profile {sender.profile}: it breaks the schema"
+        losses = (Loss("schema", element.name, how),)
     if element.name == "SignedMessage":
         raise TransportFault(400, "uftp.root", "an envelope inside an envelope is no message")
     return Reading(element, losses)

@@ -6,8 +6,7 @@ are filled in when reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -15,7 +14,9 @@ from lxml import etree
 
 from adapters import xml
 from adapters.errors import TransportFault
+from adapters.uftp.elements import Element, Rows
 from adapters.uftp.schema import LENIENT, MESSAGES, VERSIONS, ElementSpec, table
+from adapters.uftp.shapes import MANY, Shapes
 from datamodels import Problem
 
 __all__ = ["Element", "InvalidMessage", "decode", "encode", "validate"]
@@ -23,31 +24,7 @@ __all__ = ["Element", "InvalidMessage", "decode", "encode", "validate"]
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _IGNORED = frozenset((f"{_XSI}schemaLocation", f"{_XSI}noNamespaceSchemaLocation"))
 _MOST_PROBLEMS = 20
-_MANY = 4
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
-
-
-@dataclass(slots=True)
-class Element:
-    """One wire element: typed attribute values (absent ones are not in the mapping) and children in order.
-
-    Never changed once built; not frozen because a frozen one takes five times as long to build.
-    """
-
-    name: str
-    attributes: Mapping[str, Any]
-    children: tuple[Element, ...] = ()
-
-    def __getitem__(self, attribute: str) -> Any:
-        return self.attributes[attribute]
-
-    def get(self, attribute: str) -> Any:
-        """The value, or None where the attribute is absent."""
-        return self.attributes.get(attribute)
-
-    def all(self, name: str) -> Iterator[Element]:
-        """The children of that name."""
-        return (c for c in self.children if c.name == name)
 
 
 class InvalidMessage(TransportFault):
@@ -65,10 +42,18 @@ def decode(data: bytes, limits: xml.Limits = xml.DEFAULT_LIMITS, *, lenient: boo
         InvalidMessage: it breaks the schema.
         TransportFault: 400 or 413, it is no XML that we read.
     """
-    element, problems = validate(xml.parse(data, limits), lenient=lenient)
+    if not lenient and (known := _SHAPES.read(data, limits)) is not None:
+        return known
+    root = xml.parse(data, limits)
+    element, problems = validate(root, lenient=lenient)
     if element is None:
         raise InvalidMessage(problems)
+    if not lenient:
+        _SHAPES.learn(data, limits, root)
     return element
+
+
+_SHAPES = Shapes()
 
 
 def validate(root: etree._Element, *, lenient: bool = False) -> tuple[Element | None, list[Problem]]:
@@ -125,7 +110,7 @@ class _Reader:
                 self._report(node, f"{name} {error}")
         return attributes
 
-    def _children(self, node: etree._Element, spec: ElementSpec) -> tuple[Element, ...]:
+    def _children(self, node: etree._Element, spec: ElementSpec) -> Sequence[Element]:
         has_text = self._has_text
         text = node.text if has_text else None
         if text and (not spec.children or text.strip()):  # an empty element holds not even white space
@@ -147,16 +132,19 @@ class _Reader:
             if particle.maximum is not None:
                 for child in children[at + particle.maximum : end]:
                     self._report(child, f"more than {particle.maximum} are not allowed")
-            found += self._alike(children[at:end], particle)
+            alike = self._alike(children[at:end], particle)
+            if at == 0 and end == len(children) and isinstance(alike, Rows):
+                return alike
+            found += alike
             at = end
         if at < len(children):
             self._report(children[at], "element is not allowed here")
         return tuple(found)
 
-    def _alike(self, nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Element]:
+    def _alike(self, nodes: list[etree._Element], spec: ElementSpec) -> Sequence[Element]:
         """Elements of one kind. Many that state the same attributes are read attribute by attribute over all of them,
         which takes half the time; at the least irregularity they are read singly, which reports it."""
-        if len(nodes) >= _MANY and not spec.children and not self._has_text and not any(map(len, nodes)):
+        if len(nodes) >= MANY and not spec.children and not self._has_text and not any(map(len, nodes)):
             try:
                 return _in_columns(nodes, spec)
             except (KeyError, ValueError):
@@ -169,21 +157,15 @@ class _Reader:
             self._problems.append(Problem("uftp.schema", where, message, clause="UFTP 3.1.0 4"))
 
 
-def _in_columns(nodes: list[etree._Element], spec: ElementSpec) -> Iterable[Element]:
+def _in_columns(nodes: list[etree._Element], spec: ElementSpec) -> Rows:
     """Elements without children; KeyError or ValueError where they are not valid, or not all of one form."""
     names: list[Any] = list(nodes[0].keys())
     if [node.keys() for node in nodes].count(names) != len(nodes):
         raise ValueError("they do not have the same attributes in the same order")
-    if not spec.required.issubset(names):
+    if not names or not spec.required.issubset(names):
         raise ValueError("an attribute is missing")
-    texts: Iterable[Any] = zip(*[node.values() for node in nodes], strict=True)
-    columns = [spec.attributes[name].type.read_all(column) for name, column in zip(names, texts, strict=True)]
-    for name, value in spec.defaults:
-        if name not in names:
-            names.append(name)
-            columns.append([value] * len(nodes))
-    kind = spec.name
-    return [Element(kind, dict(zip(names, row, strict=False))) for row in zip(*columns, strict=False)]
+    texts: Any = zip(*[node.values() for node in nodes], strict=True)
+    return Rows.read(spec, names, texts)
 
 
 def encode(element: Element) -> bytes:

@@ -17,7 +17,8 @@ from nacl.exceptions import BadSignatureError
 
 from adapters import xml
 from adapters.errors import TransportFault
-from adapters.uftp.codec import Element, decode, encode
+from adapters.uftp.codec import decode, encode
+from adapters.uftp.elements import Element
 from adapters.uftp.keys import SigningKey
 from datamodels import ParticipantKey, Role
 

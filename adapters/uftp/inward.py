@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.reference import REFERENCE, read_reference, read_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.settlement import read_settlement
@@ -31,6 +31,7 @@ from datamodels import (
     Prognosis,
     RequestIsp,
     Reservation,
+    check_spans,
 )
 
 __all__ = ["head", "to_canonical"]
@@ -85,20 +86,21 @@ def _check_day(element: Element, calendar: MarketCalendar, losses: list[Loss]) -
         losses.append(Loss("TimeZone", name, f"same offsets as the market's {calendar.tz}, which is kept"))
 
 
-def _series(isps: Iterable[Element], calendar: MarketCalendar, day: date) -> IspSeries:
-    spans = [(a["Start"], a["Duration"], a["Power"]) for a in (isp.attributes for isp in isps)]
-    return IspSeries.from_spans(calendar, day, spans)
+def _series(parent: Element, calendar: MarketCalendar, day: date) -> IspSeries:
+    columns = parent.column("Start"), parent.column("Duration"), parent.column("Power")
+    return IspSeries.from_columns(calendar, day, *columns)
 
 
 def _prognosis(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Prognosis:
-    power = _series(element.children, calendar, element["Period"])
+    power = _series(element, calendar, element["Period"])
     return Prognosis(head(element), element["CongestionPoint"], element["Revision"], power)
 
 
 def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> FlexRequest:
-    isps = [isp.attributes for isp in element.children]
-    spans = [(isp["Start"], isp["Duration"], 0) for isp in isps]
-    IspSeries.from_spans(calendar, element["Period"], spans)  # raises where they leave the day or overlap
+    starts, durations = element.column("Start"), element.column("Duration")
+    check_spans(calendar, element["Period"], starts, durations)
+    kinds = map(_DISPOSITIONS.__getitem__, element.column("Disposition"))
+    isps = map(RequestIsp, starts, durations, kinds, element.column("MinPower"), element.column("MaxPower"))
     return FlexRequest(
         head(element),
         element["CongestionPoint"],
@@ -106,16 +108,7 @@ def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> 
         element["Period"],
         element["Revision"],
         instant(element["ExpirationDateTime"], element["TimeZone"]),
-        tuple(
-            RequestIsp(
-                isp["Start"],
-                isp["Duration"],
-                _DISPOSITIONS[isp.get("Disposition")],
-                isp["MinPower"],
-                isp["MaxPower"],
-            )
-            for isp in isps
-        ),
+        tuple(isps),
         element.get("ContractID"),
         element.get("ServiceType"),
     )
@@ -126,7 +119,7 @@ def _offer(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Fl
         OfferOption(
             option["OptionReference"],
             option["Price"],
-            _series(option.children, calendar, element["Period"]),
+            _series(option, calendar, element["Period"]),
             option["MinActivationFactor"],
         )
         for option in element.children
@@ -160,7 +153,7 @@ def _order(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Fl
         element["OrderReference"],
         element["Price"],
         element["Currency"],
-        _series(element.children, calendar, element["Period"]),
+        _series(element, calendar, element["Period"]),
         offer,
         element.get("OptionReference"),
         element["ActivationFactor"],
@@ -173,7 +166,7 @@ def _order(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Fl
 
 
 def _reservation(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> Reservation:
-    power = _series(element.children, calendar, element["Period"])
+    power = _series(element, calendar, element["Period"])
     return Reservation(head(element), element["CongestionPoint"], element["ContractID"], element["Reference"], power)
 
 

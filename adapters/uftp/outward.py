@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date
 from typing import Any
 
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.reference import write_reference, write_view
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.settlement import write_settlement

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from adapters.errors import Rejection
 from adapters.ports import History
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.rules.registry import span
 from datamodels import Disposition, FlexOffer, FlexRequest, Loss, Problem, ProfileLimits, limits_of
 

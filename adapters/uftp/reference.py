@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from datamodels import (
     AgrPortfolioQuery,
     AgrPortfolioUpdate,

@@ -20,9 +20,9 @@ from adapters.ports import Direction, Ports, Received
 from adapters.uftp import envelope
 from adapters.uftp.bucket import Bucket
 from adapters.uftp.check import read_payload
-from adapters.uftp.codec import Element
 from adapters.uftp.config import UftpConfig
 from adapters.uftp.discovery import Resolver
+from adapters.uftp.elements import Element
 from datamodels import Participant
 
 __all__ = ["LEGACY_PATH", "NAME", "PATH", "Accepted", "Server"]

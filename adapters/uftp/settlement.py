@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from datamodels import (
     ContractDay,
     ContractIsp,

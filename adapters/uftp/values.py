@@ -18,6 +18,7 @@ __all__ = ["TYPES", "ValueType", "duration", "duration_text"]
 
 _SPACE = " \t\r\n"
 _CACHED = 4096
+_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ def _integer(name: str, minimum: int | None = None) -> ValueType:
             raise ValueError(f"is below {minimum}")
         return value
 
-    all_fit = re.compile(r"(?:[+-]?[0-9]{1,18} )+").fullmatch
-
     def many(texts: Sequence[str]) -> list[int]:
-        if all_fit(" ".join(texts) + " ") is None:
+        # What `int` reads is a plain number, if nothing but digits and signs stand in it.
+        digits = "".join(texts).replace("-", "")
+        if not (digits.isascii() and digits.isdigit() and max(map(len, texts)) <= _DIGITS):
             raise ValueError("one is not a plain whole number")
         values = list(map(int, texts))
         if minimum is not None and min(values) < minimum:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.ports import Direction
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.rules.registry import Context, Finding, known, rule
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from adapters.uftp.times import same_day, zone

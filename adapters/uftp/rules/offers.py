@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.ports import Direction
-from adapters.uftp.codec import Element
-from adapters.uftp.rules.registry import Context, Finding, expand, isp_lists, known, rule
+from adapters.uftp.elements import Element
+from adapters.uftp.rules.registry import Context, Finding, known, numbers, rule
 from datamodels import BaselineMethod, FlexOffer, FlexRequest, Prognosis, Role
 
 _TRADE = ("FlexOffer", "FlexOrder", "FlexSettlement")
@@ -88,8 +88,8 @@ def offers_what_is_requested(context: Context) -> Iterator[Finding]:
         return
     end = context.last_isp or 0
     offered: set[int] = set()
-    for _, isps in isp_lists(context.element):
-        offered |= expand(isps, end)
+    for spans in context.spans:
+        offered |= numbers(spans.pairs, end)
     if not offered & request.requested:
         yield Finding("OfferOption", "no ISP that was requested is offered")
 

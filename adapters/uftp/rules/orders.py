@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from adapters.ports import Direction, Known
-from adapters.uftp.rules.registry import Context, Finding, expand, known, rule
+from adapters.uftp.rules.registry import Context, Finding, known, numbers, rule
 from datamodels import FlexOffer, FlexRequest, OfferOption
 
 _ORDER = ("FlexOrder",)
@@ -104,7 +104,7 @@ def same_isps(context: Context) -> Iterator[Finding]:
     option = _option(context)
     if option is None:
         return
-    ordered = expand(context.element.children, len(option.power))
+    ordered = {k for spans in context.spans for k in numbers(spans.pairs, len(option.power))}
     if ordered != option.power.isps:
         odd = sorted(ordered ^ option.power.isps)
         yield Finding("ISP", f"{len(odd)} ISPs differ from the offered ones, the first is {odd[0]}")
@@ -117,11 +117,12 @@ def power_as_offered(context: Context) -> Iterator[Finding]:
         return
     # Peers round differently; half a watt either way is theirs.
     tolerance = Decimal(0) if factor == 1 else _WHOLE
-    for isp in context.element.children:
-        for number in sorted(expand((isp,), len(option.power))):
+    (spans,) = context.spans
+    for (first, last), power in zip(spans.pairs, context.element.column("Power"), strict=True):
+        for number in range(max(first, 1), min(last, len(option.power)) + 1):
             offered = option.power.at(number)
-            if offered is not None and abs(isp["Power"] - offered * factor) > tolerance:
-                yield Finding(f"ISP {number}", f"{isp['Power']} W ordered of {offered} W at factor {factor}")
+            if offered is not None and abs(power - offered * factor) > tolerance:
+                yield Finding(f"ISP {number}", f"{power} W ordered of {offered} W at factor {factor}")
 
 
 @rule("R38", _ORDER, "Price mismatch", "2.6, 3.8")

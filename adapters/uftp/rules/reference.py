@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from adapters.ports import Direction
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.rules.registry import Context, Finding, known, rule
 from adapters.uftp.schema import CANONICAL
 from adapters.uftp.times import instant

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
+from operator import le, lt
 from typing import NamedTuple, TypeVar
 
 from adapters.ports import Direction, History, Known
-from adapters.uftp.codec import Element
+from adapters.uftp.elements import Element
 from adapters.uftp.schema import MESSAGES, MessageSpec
 from datamodels import MarketMessage, MarketTerms, Participant, Problem, Role, Severity
 
@@ -18,6 +19,7 @@ __all__ = [
     "Context",
     "Finding",
     "Rule",
+    "Spans",
     "check",
     "expand",
     "isp_lists",
@@ -30,6 +32,30 @@ __all__ = [
 
 T = TypeVar("T")
 _MOST_FINDINGS = 50
+
+
+class Spans:
+    """The ISPs that one list addresses: `firsts` and `lasts` number them element by element, `where` it stands."""
+
+    __slots__ = ("firsts", "in_order", "lasts", "where")
+
+    def __init__(self, where: str, parent: Element) -> None:
+        durations = parent.column("Duration", 1)  # a Metering ISP has none
+        self.where = where
+        self.firsts: Sequence[int] = parent.column("Start")
+        self.lasts = self.firsts
+        if durations.count(1) != len(durations):
+            self.lasts = [first + length - 1 for first, length in zip(self.firsts, durations, strict=True)]
+        self.in_order = all(map(le, self.firsts, self.lasts)) and all(map(lt, self.lasts, self.firsts[1:]))
+        """Whether each element lies after the one before it, so that none is addressed twice."""
+
+    @property
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        return zip(self.firsts, self.lasts, strict=True)
+
+    def within(self, first: int, last: int) -> bool:
+        """Whether all of them, in order, lie within first..last; False where that is not clear."""
+        return self.in_order and self.firsts[0] >= first and self.lasts[-1] <= last
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +77,13 @@ class Context:
     participants: Mapping[str, Participant]
     now: datetime
     versions: tuple[str, ...]
-    _spans: list[tuple[str, list[tuple[int, int]]]] = field(default_factory=list, init=False, repr=False)
+    _spans: list[Spans] = field(default_factory=list, init=False, repr=False)
 
     @property
-    def spans(self) -> list[tuple[str, list[tuple[int, int]]]]:
-        """Of each ISP list of a day message (see `isp_lists`): where it stands, and first and last number of its
-        ISPs; worked out once."""
+    def spans(self) -> list[Spans]:
+        """The ISPs that each ISP list of a day message addresses (see `isp_lists`); worked out once."""
         if not self._spans:
-            lists = isp_lists(self.element)
-            self._spans.extend((where, [span(isp) for isp in isps]) for where, isps in lists)
+            self._spans.extend(Spans(where, parent) for where, parent in isp_lists(self.element))
         return self._spans
 
     @property
@@ -149,13 +173,14 @@ def _isps(context: Context, day: date) -> int | None:
         return None
 
 
-def isp_lists(element: Element) -> list[tuple[str, tuple[Element, ...]]]:
-    """The ISP lists of a day message, each with where it stands: one, or one an option (a profile)."""
+def isp_lists(element: Element) -> list[tuple[str, Element]]:
+    """The ISP lists of a day message, each with where it stands, as the parents of its ISPs: one, or one an option
+    (a profile)."""
     if element.name == "FlexOffer":
-        return [(f"OfferOption {o['OptionReference']}", o.children) for o in element.children]
+        return [(f"OfferOption {o['OptionReference']}", o) for o in element.children]
     if element.name == "Metering":
-        return [(f"Profile {p['ProfileType']}", p.children) for p in element.children]
-    return [("ISP", element.children)]
+        return [(f"Profile {p['ProfileType']}", p) for p in element.children]
+    return [("ISP", element)]
 
 
 def span(isp: Element) -> tuple[int, int]:

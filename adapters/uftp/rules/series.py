@@ -13,13 +13,15 @@ from adapters.uftp.times import instant
 
 @rule("R8", SERIES, "ISP conflict", "4.2.1")
 def no_isp_twice(context: Context) -> Iterator[Finding]:
-    for where, spans in context.spans:
+    for spans in context.spans:
+        if spans.in_order:
+            continue
         reached = None
-        for first, last in sorted(spans):
+        for first, last in sorted(spans.pairs):
             if last < first:
                 continue
             if reached is not None and first <= reached:
-                yield Finding(where, f"ISP {first} is addressed twice")
+                yield Finding(spans.where, f"ISP {first} is addressed twice")
             reached = last if reached is None else max(reached, last)
 
 
@@ -29,19 +31,21 @@ def inside_day(context: Context) -> Iterator[Finding]:
     if end is None:
         yield Finding("Period", "the market's ISP does not divide this day")
         return
-    for where, spans in context.spans:
-        for first, last in spans:
+    for spans in context.spans:
+        if spans.within(1, end):
+            continue
+        for first, last in spans.pairs:
             if first < 1 or last > end or last < first:
-                yield Finding(where, f"ISPs {first}..{last} are not in 1..{end}")
+                yield Finding(spans.where, f"ISPs {first}..{last} are not in 1..{end}")
 
 
 @rule("R42", ("D-Prognosis", "Metering"), "Lacking ISPs", "3.5 to 3.10")
 def complete(context: Context) -> Iterator[Finding]:
     end = context.last_isp or 0
-    for where, spans in context.spans:
-        missing = sorted(set(range(1, end + 1)) - numbers(spans, end))
+    for spans in context.spans:
+        missing = sorted(set(range(1, end + 1)) - numbers(spans.pairs, end))
         if missing:
-            yield Finding(where, f"{len(missing)} of {end} ISPs are missing, the first is {missing[0]}")
+            yield Finding(spans.where, f"{len(missing)} of {end} ISPs are missing, the first is {missing[0]}")
 
 
 @rule("R43", ("D-Prognosis", "Metering", "FlexRequest"), "Subordinate sequence number", "3.5 to 3.10, 3.8.2")
@@ -68,7 +72,7 @@ def not_expired(context: Context) -> Iterator[Finding]:
 @rule("R4", ("FlexRequest", "FlexOffer"), "ExpirationDateTime out of bounds", "3.5 generic reasons")
 def expires_before_delivery(context: Context) -> Iterator[Finding]:
     end = context.last_isp or 0
-    last = max((last for _, spans in context.spans for _, last in spans), default=0)
+    last = max((max(spans.lasts, default=0) for spans in context.spans), default=0)
     if not 1 <= last <= end:
         return
     expires = instant(context.element["ExpirationDateTime"], context.element["TimeZone"])
@@ -79,22 +83,23 @@ def expires_before_delivery(context: Context) -> Iterator[Finding]:
 
 @rule("R40", ("FlexRequest",), "Lacking Requested Disposition", "3.8")
 def some_requested(context: Context) -> Iterator[Finding]:
-    if "Requested" not in [isp.attributes.get("Disposition") for isp in context.element.children]:
+    if "Requested" not in context.element.column("Disposition"):
         yield Finding("ISP", "no ISP is requested")
 
 
 @rule("R39", ("FlexRequest",), "Requested Power discrepancy", "3.8")
 def requested_direction(context: Context) -> Iterator[Finding]:
-    for isp in [isp.attributes for isp in context.element.children]:
-        if isp["MinPower"] < 0 < isp["MaxPower"] and isp.get("Disposition") == "Requested":
-            yield Finding(f"ISP {isp['Start']}", f"{isp['MinPower']}..{isp['MaxPower']} W has no direction")
+    named = ("Disposition", "MinPower", "MaxPower", "Start")
+    for disposition, low, high, start in zip(*map(context.element.column, named), strict=True):
+        if low < 0 < high and disposition == "Requested":
+            yield Finding(f"ISP {start}", f"{low}..{high} W has no direction")
 
 
 @rule("R44", ("FlexRequest",), "Power discrepancy", "3.8")
 def bounds_in_order(context: Context) -> Iterator[Finding]:
-    for isp in [isp.attributes for isp in context.element.children]:
-        if isp["MinPower"] > isp["MaxPower"]:
-            yield Finding(f"ISP {isp['Start']}", f"MinPower {isp['MinPower']} is above MaxPower {isp['MaxPower']}")
+    for low, high, start in zip(*map(context.element.column, ("MinPower", "MaxPower", "Start")), strict=True):
+        if low > high:
+            yield Finding(f"ISP {start}", f"MinPower {low} is above MaxPower {high}")
 
 
 @rule("M4", ("FlexReservationUpdate",), "Deadline expired", "appendix 3")
@@ -134,10 +139,10 @@ def inside_limits(context: Context) -> Iterator[Finding]:
         low, high = low - high, high - low  # a deviation is at most the way from one limit to the other
     elif context.element.name == "FlexOffer":
         return
-    for where, isps in isp_lists(context.element):
-        for isp in isps:
-            if (low is not None and isp["Power"] < low) or (high is not None and isp["Power"] > high):
-                yield Finding(where, f"{isp['Power']} W in ISP {isp['Start']} is beyond the limits of {point.address}")
+    for where, parent in isp_lists(context.element):
+        for start, power in zip(parent.column("Start"), parent.column("Power"), strict=True):
+            if (low is not None and power < low) or (high is not None and power > high):
+                yield Finding(where, f"{power} W in ISP {start} is beyond the limits of {point.address}")
                 break
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from support.market import AGR, AGR2, CRO, DSO, P1, P2, ean, point, stay
 
-from adapters.uftp.codec import Element, encode
+from adapters.uftp.codec import encode
+from adapters.uftp.elements import Element
 from adapters.uftp.schema import CANONICAL, MESSAGES
 from datamodels import (
     AgrPortfolioQuery,

@@ -62,6 +62,8 @@ def strategy(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return st.builds(hint, **{f.name: strategy(hints[f.name]) for f in fields(hint)})
+    if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        return st.builds(hint, *(strategy(h) for h in typing.get_type_hints(hint).values()))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return st.one_of(*(strategy(a) for a in args))

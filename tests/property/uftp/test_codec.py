@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from adapters.errors import TransportFault
 from adapters.uftp import check_payload
-from adapters.uftp.codec import Element, decode, encode
+from adapters.uftp.codec import decode, encode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.schema import MESSAGES, VERSIONS, ElementSpec
 from adapters.uftp.values import TYPES

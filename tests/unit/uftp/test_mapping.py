@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from adapters.uftp.codec import Element, decode, encode
+from adapters.uftp.codec import decode, encode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.values import duration
 from datamodels import (

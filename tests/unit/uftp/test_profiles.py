@@ -13,7 +13,8 @@ import pytest
 
 from adapters.errors import Rejection
 from adapters.ports import Direction
-from adapters.uftp.codec import Element, decode, encode
+from adapters.uftp.codec import decode, encode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.profiles import obey
 from datamodels import (

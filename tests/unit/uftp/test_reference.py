@@ -13,7 +13,8 @@ from lxml import etree
 
 from adapters.ports import Direction
 from adapters.uftp import check_payload
-from adapters.uftp.codec import Element, decode, encode
+from adapters.uftp.codec import decode, encode
+from adapters.uftp.elements import Element
 from adapters.uftp.mapping import to_canonical, to_wire
 from adapters.uftp.reference import is_placeholder
 from adapters.uftp.schema import VERSIONS

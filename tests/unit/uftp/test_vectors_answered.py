@@ -16,7 +16,8 @@ import pytest
 
 from adapters.ports import Delivery, DeliveryStatus, Ports
 from adapters.uftp import build, envelope
-from adapters.uftp.codec import Element, decode
+from adapters.uftp.codec import decode
+from adapters.uftp.elements import Element
 from adapters.uftp.schema import MESSAGES
 from datamodels import Participant, Role
 from interop.commonreference.desk import CommonReferenceDesk, CommonReferenceOptions, Mode
