@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from datamodels import serial
 from datamodels.calendar import MarketCalendar
@@ -94,6 +96,11 @@ class RequestIsp(NamedTuple):
     @property
     def isps(self) -> range:
         return range(self.start, self.start + self.duration)
+
+    @classmethod
+    def of_columns(cls, *columns: Iterable[Any]) -> tuple[RequestIsp, ...]:
+        """One of each row: a day of them in a fifth of the time that as many calls take."""
+        return tuple(map(partial(tuple.__new__, cls), zip(*columns, strict=True)))
 
 
 serial.rows(RequestIsp)

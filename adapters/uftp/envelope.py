@@ -51,7 +51,7 @@ def read(raw: bytes, limits: xml.Limits = xml.DEFAULT_LIMITS) -> Envelope:
     if element.name != "SignedMessage":
         raise TransportFault(400, "uftp.envelope", f"expected a SignedMessage, not a bare {element.name}")
     try:
-        body = base64.b64decode("".join(element["Body"].split()), validate=True)
+        body = binascii.a2b_base64("".join(element["Body"].split()), strict_mode=True)
     except binascii.Error:
         raise TransportFault(400, "uftp.base64", "Body is not base64") from None
     if len(body) <= _SIGNATURE:

@@ -100,7 +100,7 @@ def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> 
     starts, durations = element.column("Start"), element.column("Duration")
     check_spans(calendar, element["Period"], starts, durations)
     kinds = map(_DISPOSITIONS.__getitem__, element.column("Disposition"))
-    isps = map(RequestIsp, starts, durations, kinds, element.column("MinPower"), element.column("MaxPower"))
+    bounds = element.column("MinPower"), element.column("MaxPower")
     return FlexRequest(
         head(element),
         element["CongestionPoint"],
@@ -108,7 +108,7 @@ def _request(element: Element, calendar: MarketCalendar, losses: list[Loss]) -> 
         element["Period"],
         element["Revision"],
         instant(element["ExpirationDateTime"], element["TimeZone"]),
-        tuple(isps),
+        RequestIsp.of_columns(starts, durations, kinds, *bounds),
         element.get("ContractID"),
         element.get("ServiceType"),
     )

@@ -135,6 +135,8 @@ class Server:
         if length > self._config.max_body_bytes:
             message = f"body has {length} bytes, at most {self._config.max_body_bytes} are read"
             raise TransportFault(413, "uftp.size", message)
+        if request.content.is_eof():  # it is here already
+            return await request.read()
         try:
             async with asyncio.timeout(_BODY_S + length / _BODY_BYTES_PER_S):
                 return await request.read()

@@ -82,11 +82,11 @@ GOOD = [PROGNOSIS, REQUEST, OFFER, ORDER, METERING, ROW, BATTERY, DISPATCH, SIGN
 
 BROKEN: list[tuple[str, Callable[[], Any]]] = [
     ("prognosis.complete", lambda: replace(PROGNOSIS, power=POWER)),
-    ("request.range", lambda: with_isps(WANTED, replace(WANTED, start=96, duration=2))),
-    ("request.range", lambda: with_isps(WANTED, replace(WANTED, start=0, duration=1))),
-    ("request.order", lambda: with_isps(replace(WANTED, min_power_w=-1, max_power_w=-2))),
-    ("request.direction", lambda: with_isps(replace(WANTED, min_power_w=-1, max_power_w=1))),
-    ("request.overlap", lambda: with_isps(WANTED, replace(ROOM, start=43, duration=1))),
+    ("request.range", lambda: with_isps(WANTED, WANTED._replace(start=96, duration=2))),
+    ("request.range", lambda: with_isps(WANTED, WANTED._replace(start=0, duration=1))),
+    ("request.order", lambda: with_isps(WANTED._replace(min_power_w=-1, max_power_w=-2))),
+    ("request.direction", lambda: with_isps(WANTED._replace(min_power_w=-1, max_power_w=1))),
+    ("request.overlap", lambda: with_isps(WANTED, ROOM._replace(start=43, duration=1))),
     ("request.requested", lambda: with_isps(ROOM)),
     ("offer.options", with_options),
     ("offer.reference", lambda: with_options(OPTION, OPTION)),
