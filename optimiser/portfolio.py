@@ -1,7 +1,7 @@
 """What the optimiser is given: homes with devices, the limits on their sum, and prices.
 
 Import is positive; power is kW, energy kWh, prices EUR/kWh, time hours. N homes, T ISPs of `dt_h` hours (any T: a day
-has 92, 96 or 100 quarter-hours), G congestion points, M appliances. Arrays are float64, homes first, and read-only
+has 92, 96 or 100 quarter-hours), G congestion points, M appliances, D devices with modes. Arrays are float64, homes first, and read-only
 once they are here. W exists at the edge only (`optimiser.edge`).
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from datamodels import Problem
 
-__all__ = ["Appliances", "FloatArray", "InputError", "IntArray", "Limits", "Portfolio", "Tariffs", "check"]
+__all__ = ["Appliances", "FloatArray", "InputError", "IntArray", "Limits", "Modes", "Portfolio", "Tariffs", "check"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,6 +66,59 @@ class Appliances:
             begin, length = int(starts[k]), int(self.length[k])
             power[self.home[k], begin : begin + length] += self.profile_kw[k, :length]
         return power
+
+    def take(self, homes: IntArray) -> Appliances:
+        """Those of some homes, which are numbered anew in the order given."""
+        at, number = _owned(self.home, homes)
+        return Appliances(number, self.first[at], self.last[at], self.length[at], self.profile_kw[at])
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """D devices that are in one of K modes at any time (S2 "operation mode based control"): on/off, SG-Ready.
+
+    Device d of home `home[d]` draws `power_kw[d,k]` in mode k, which costs `cost_eur_per_h[d,k]` beside the energy.
+    A change from mode j to k costs `switch_eur[d,j,k]`, inf where there is none; who enters k stays for `stay[d,k]` ISPs
+    or longer. Before ISP 0 the device has been in mode `current[d]` for `held[d]` ISPs. In modes other than 0 it must be
+    for `run[d]` ISPs or longer in all. What begins near the end of the horizon may go on after it.
+    """
+
+    home: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    power_kw: FloatArray = field(default_factory=lambda: np.zeros((0, 1)))
+    cost_eur_per_h: FloatArray = field(default_factory=lambda: np.zeros((0, 1)))
+    switch_eur: FloatArray = field(default_factory=lambda: np.zeros((0, 1, 1)))
+    stay: IntArray = field(default_factory=lambda: np.zeros((0, 1), np.int64))
+    run: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    current: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    held: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        count = len(np.atleast_1d(self.home))
+        modes = np.shape(self.power_kw)[1] if np.ndim(self.power_kw) == 2 else 1
+        problems: list[Problem] = []
+        for name in ("home", "run", "current", "held"):
+            _settle(self, name, (count,), np.int64, problems)
+        for name in ("power_kw", "cost_eur_per_h"):
+            _settle(self, name, (count, modes), np.float64, problems)
+        _settle(self, "stay", (count, modes), np.int64, problems)
+        _settle(self, "switch_eur", (count, modes, modes), np.float64, problems)
+        if problems:
+            raise InputError(problems)
+
+    def __len__(self) -> int:
+        return len(self.home)
+
+    def take(self, homes: IntArray) -> Modes:
+        """Those of some homes, which are numbered anew in the order given."""
+        at, number = _owned(self.home, homes)
+        return Modes(number, **{f.name: getattr(self, f.name)[at] for f in fields(self) if f.name != "home"})
+
+
+def _owned(owner: IntArray, homes: IntArray) -> tuple[IntArray, IntArray]:
+    """Which devices belong to some homes, in the order of the homes, and the new number of each one's home."""
+    place = {int(home): n for n, home in enumerate(homes)}
+    at = np.array(sorted(np.flatnonzero(np.isin(owner, homes)), key=lambda k: place[int(owner[k])]), np.int64)
+    return at, np.array([place[int(home)] for home in owner[at]], np.int64)
 
 
 _PER_HOME = (
@@ -127,6 +180,7 @@ class Portfolio:
     th_min: FloatArray
     th_max: FloatArray
     appliances: Appliances = field(default_factory=Appliances)
+    modes: Modes = field(default_factory=Modes)
 
     def __post_init__(self) -> None:
         load = np.array(self.load_kw, float)
@@ -175,8 +229,9 @@ class Portfolio:
         return int(self.group.max()) + 1 if self.homes else 0
 
     def take(self, homes: IntArray) -> Portfolio:
-        """Some homes, without their appliances; congestion points keep their numbers."""
-        return replace(self, appliances=Appliances(), **{name: getattr(self, name)[homes] for name in ARRAY_FIELDS})
+        """Some homes with all their devices; congestion points keep their numbers."""
+        taken = {name: getattr(self, name)[homes] for name in ARRAY_FIELDS}
+        return replace(self, appliances=self.appliances.take(homes), modes=self.modes.take(homes), **taken)
 
     @property
     def has_battery(self) -> NDArray[np.bool_]:
@@ -197,9 +252,9 @@ class Portfolio:
         return sums
 
     def tail(self, now: int) -> Portfolio:
-        """The same homes from ISP `now` on; initial states and appliances are left to the caller."""
+        """The same homes from ISP `now` on; initial states, appliances and modes are left to the caller."""
         cut = {f: getattr(self, f)[:, now:] for f in ("load_kw", *_PER_ISP, *_EITHER)}
-        return replace(self, appliances=Appliances(), **cut)
+        return replace(self, appliances=Appliances(), modes=Modes(), **cut)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +376,7 @@ def _check(p: Portfolio, limits: Limits, tariffs: Tariffs) -> Iterator[Problem]:
     for rule, where, bad, why in _rules(p, limits, tariffs):
         yield from _indexed(rule, where, bad, why)
     yield from _check_appliances(p)
+    yield from _check_modes(p)
 
 
 def _check_finite(p: Portfolio, tariffs: Tariffs) -> Iterator[Problem]:
@@ -381,6 +437,24 @@ def _check_appliances(p: Portfolio) -> Iterator[Problem]:
             yield Problem("appliance.window", where, text)
 
 
+def _check_modes(p: Portfolio) -> Iterator[Problem]:
+    m = p.modes
+    for d in range(len(m)):
+        where, modes = f"modes[{d}]", m.power_kw.shape[1]
+        if not 0 <= m.home[d] < p.homes:
+            yield Problem("mode.home", where, f"home {m.home[d]} is outside 0..{p.homes - 1}")
+        if not 0 <= m.current[d] < modes:
+            yield Problem("mode.current", where, f"mode {m.current[d]} is outside 0..{modes - 1}")
+        if not (np.isfinite(m.power_kw[d]) & np.isfinite(m.cost_eur_per_h[d])).all():
+            yield Problem("input.finite", where, "a power or cost is not a finite number")
+        if np.isnan(m.switch_eur[d]).any() or (m.switch_eur[d] == -np.inf).any():
+            yield Problem("input.finite", where, "what a change costs is not a number (inf: there is none)")
+        if (m.stay[d] < 1).any() or m.held[d] < 0:
+            yield Problem("mode.stay", where, "a mode lasts for at least one ISP, and none was held for less than none")
+        if not 0 <= m.run[d] <= p.isps:
+            yield Problem("mode.run", where, f"{m.run[d]} ISPs do not fit into 0..{p.isps}")
+
+
 def _indexed(rule: str, name: str, bad: NDArray[np.bool_], why: str) -> Iterator[Problem]:
     places = np.argwhere(bad)
     for place in places[:_SHOWN]:
@@ -411,5 +485,5 @@ def _settled(value: Any, dtype: Any) -> bool:
     return value is None
 
 
-ARRAY_FIELDS = tuple(f.name for f in fields(Portfolio) if f.name not in ("dt_h", "appliances"))
+ARRAY_FIELDS = tuple(f.name for f in fields(Portfolio) if f.name not in ("dt_h", "appliances", "modes"))
 PER_ISP_RATINGS = _EITHER

@@ -35,9 +35,15 @@ class Chain:
         self._run["factor"](diagonal, beside, self.inverse, self.step)
 
     def solve(self, right: FloatArray) -> FloatArray:
-        """y (T,k,n) with K y = right; `right` is overwritten."""
+        """y (T,k,n) with K y = right; `right` is overwritten. (T,k,r,n): for r right-hand sides at once."""
         self._run["solve"](self.inverse, self.step, right)
         return right
+
+    def take(self, homes: IntArray) -> Chain:
+        """The factored systems of some homes."""
+        part = Chain.__new__(Chain)
+        part._run, part.inverse, part.step = self._run, self.inverse[..., homes], self.step[..., homes]
+        return part
 
     def coupled(self, phi: FloatArray, groups: Sequence[IntArray]) -> FloatArray:
         """phi' K^-1 phi, summed over the homes of each group: (G,T,T). `phi` is (T,k,n).
@@ -121,8 +127,8 @@ def factor(diagonal: FloatArray, beside: FloatArray, inverse: FloatArray, step: 
 @kernel
 def solve(inverse: FloatArray, step: FloatArray, y: FloatArray) -> None:
     """Forward and backward sweep in place."""
-    isps, k, count = y.shape
-    now = np.empty((k, count))
+    isps, k = y.shape[:2]
+    now = np.empty_like(y[0])
     for t in range(1, isps):
         for i in range(k):
             for j in range(k):

@@ -98,6 +98,10 @@ class Shard:
 
     def factor(self) -> Offer:
         """Factor every home; how their sum answers a price, in the affine direction."""
+        slope = self._factor()
+        return Offer(self._response(), slope)
+
+    def _factor(self) -> FloatArray:
         lay, box = self.layout, self.box
         box.aim(self.reduced)
         theta = lay.views(box.theta)
@@ -137,7 +141,7 @@ class Shard:
             self.chains.append(chain)
             phi = lever * (self.flow[:, kin.homes] * inverse)[:, None]
             slope -= chain.coupled(phi, kin.members)
-        return Offer(self._response(), slope)
+        return slope
 
     def _response(self) -> FloatArray:
         """Net power (G,T) that the homes move by at no change of price: C dx for dlam = 0."""
