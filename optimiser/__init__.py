@@ -18,7 +18,7 @@ from optimiser.island import Island, Islanded, islanded
 from optimiser.offering import PricedOption, Request, offers
 from optimiser.planning import diagnose, plan
 from optimiser.plans import Plan, Status
-from optimiser.portfolio import Appliances, InputError, Limits, Portfolio, Tariffs, check
+from optimiser.portfolio import Appliances, InputError, Limits, Modes, Portfolio, Tariffs, check
 from optimiser.rolling import Reach, State, replan
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Island",
     "Islanded",
     "Limits",
+    "Modes",
     "Plan",
     "Portfolio",
     "PricedOption",

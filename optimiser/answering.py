@@ -40,8 +40,8 @@ class InProcess:
 
     @property
     def whole(self) -> bool:
-        """An appliance runs once: it cannot run half now and half later."""
-        return len(self.portfolio.appliances) > 0
+        """An appliance runs once, and a device is in one mode: it cannot do one half of this and one of that."""
+        return len(self.portfolio.appliances) + len(self.portfolio.modes) > 0
 
     def __call__(self, price: FloatArray) -> Column:
         column, schedule = self.solve(price)

@@ -17,18 +17,19 @@ the solver's multipliers, not believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
+from optimiser.schedules import Choices, Held, Kind, Schedules
 
-__all__ = ["POWERS", "Model", "Raw", "bound", "build", "coupling_box", "solve"]
+__all__ = ["POWERS", "Model", "Raw", "bound", "build", "coupling_box", "solve", "whole"]
 
 POWERS = ("charge_kw", "discharge_kw", "ev_kw", "hp_kw", "pv_kw")
 _ELASTIC_EUR_PER_KWH = 100.0
@@ -54,7 +55,7 @@ class Raw:
     bound_eur: float
     iterations: int
     timed_out: bool = False
-    shares: FloatArray = field(default_factory=lambda: np.zeros(0))
+    held: Held | None = None
     multipliers: FloatArray = field(default_factory=lambda: np.zeros((0, 4, 0)))
     notes: tuple[str, ...] = ()
 
@@ -80,7 +81,8 @@ class Model:
     coupling: IntArray  # (G,T) row of the limit, -1 where there is none
     inside: NDArray[np.bool_]  # (G,N) which homes lie behind which point
     rows: Mapping[str, tuple[IntArray, IntArray]]  # homes (n,) and rows (n,T): balance "m", states "E", "S", "X"
-    starts: IntArray  # (shares,2) appliance and start ISP of each share
+    choices: Choices
+    moves: IntArray  # (moves,4) of each variable "move": kind, device of that kind, move, ISP
 
 
 class _Builder:
@@ -141,16 +143,11 @@ class _Builder:
         self._rhs.append(right.ravel())
         return rows
 
-    def choose_one(self, owner: IntArray, columns: IntArray, owners: int) -> None:
-        """Rows that make the shares of each owner sum to one."""
-        self.put(self._rows((owners,))[owner], columns, 1.0)
-        self._rhs.append(np.ones(owners))
-
     def shift(self, values: FloatArray) -> None:
         """Add to the right-hand side of the rows added last."""
         self._rhs[-1] = self._rhs[-1] + values.ravel()
 
-    def finish(self, starts: IntArray) -> Model:
+    def finish(self, choices: Choices, moves: IntArray) -> Model:
         rows, columns, values = (np.concatenate(parts) for parts in zip(*self._entries, strict=True))
         lower, upper, cost, nudge = (np.concatenate(parts) for parts in zip(*self._blocks, strict=True))
         rhs = np.concatenate(self._rhs)
@@ -167,8 +164,17 @@ class _Builder:
             self.coupling,
             self.inside,
             self.rows,
-            starts,
+            choices,
+            moves,
         )
+
+    def rows_for(self, count: int) -> IntArray:
+        """New rows; `right` gives their right-hand side."""
+        return self._rows((count,))
+
+    def right(self, values: FloatArray) -> None:
+        """The right-hand side of the rows made last."""
+        self._rhs.append(values.ravel())
 
     def _rows(self, shape: tuple[int, ...]) -> IntArray:
         rows = self._height + np.arange(int(np.prod(shape))).reshape(shape)
@@ -202,7 +208,8 @@ def build(
     _batteries(out, p, rising)
     _vehicles(out, p, rising)
     _heat_pumps(out, p)
-    starts = _appliances(out, p)
+    choices = Choices(p)
+    moves = _devices(out, choices)
     limited = out.coupling >= 0
     if limited.any():
         at = _where(limited)
@@ -212,7 +219,7 @@ def build(
         out.put(rows, out.add("Y", at, low, high), -1.0)
         out.put(rows, out.add("over", at, 0.0, span, penalty), -1.0)
         out.put(rows, out.add("under", at, 0.0, span, penalty), 1.0)
-    return out.finish(starts)
+    return out.finish(choices, moves)
 
 
 def _where(mask: NDArray[Any]) -> Places:
@@ -259,18 +266,99 @@ def _heat_pumps(out: _Builder, p: Portfolio) -> None:
     out.put(rows[own, isp], h, -p.th_b[at])
 
 
-def _appliances(out: _Builder, p: Portfolio) -> IntArray:
-    """A share for each appliance and start; returns what they stand for (shares,2)."""
-    a = p.appliances
-    pairs = [(k, s) for k in range(len(a)) for s in range(int(a.first[k]), int(a.last[k]) + 1)]
-    starts = np.array(pairs, np.int64).reshape(-1, 2)
-    share = out.add("share", (a.home[starts[:, 0]], starts[:, 1]), 0.0, 1.0)
-    out.choose_one(starts[:, 0], share, len(a))
-    for column, (k, begin) in zip(share, starts, strict=True):
-        drawn = a.profile_kw[k, : a.length[k]]
-        at = np.full(drawn.size, a.home[k]), np.arange(begin, begin + drawn.size)
-        out.steer(at, np.full(drawn.size, column), drawn)
-    return starts
+def _devices(out: _Builder, choices: Choices) -> IntArray:
+    """Devices that choose: a flow of 1 along the moves from mode to mode; returns what the variables "move" stand for,
+    (moves,4): kind, device of that kind, move, ISP."""
+    found: list[tuple[int, int, int, int]] = []
+    for number, kind in enumerate(choices.kinds):
+        for n in range(kind.device.size):
+            found += [(number, n, k, t) for k, t in _moves(kind, n, choices.isps)]
+    moves = np.array(found, np.int64).reshape(-1, 4)
+    homes = np.array([choices.home[choices.kinds[kind].device[n]] for kind, n in moves[:, :2]], np.int64)
+    parts = [choices.kinds[kind].moves[k] for kind, k in moves[:, [0, 2]]]
+    ends = np.array([min(t + move.isps, choices.isps) for move, t in zip(parts, moves[:, 3], strict=True)], np.int64)
+    lasting = ends - moves[:, 3]
+    cost = [move.once[n] + move.rate[n] * isps for move, n, isps in zip(parts, moves[:, 1], lasting, strict=True)]
+    flow = out.add("move", (homes, moves[:, 3]), 0.0, 1.0, np.array(cost, float))
+    for column, home, move, (_, n, _, t), end in zip(flow, homes, parts, moves, ends, strict=True):
+        drawn = move.power_kw[n, : end - t]
+        if drawn.any():
+            out.steer((np.full(drawn.size, home), np.arange(t, end)), np.full(drawn.size, column), drawn)
+    for number, kind in enumerate(choices.kinds):
+        for n in range(kind.device.size):
+            mine = np.flatnonzero((moves[:, 0] == number) & (moves[:, 1] == n))
+            _route(out, kind, n, choices, flow[mine], moves[mine, 2:], ends[mine])
+    return moves
+
+
+def _moves(kind: Kind, n: int, isps: int) -> Iterator[tuple[int, int]]:
+    """Moves (which, ISP) that device n of a kind may begin."""
+    for k, move in enumerate(kind.moves):
+        first = max(int(kind.begin[n]), int(move.first[n]))
+        yield from ((k, t) for t in range(first, min(isps, int(move.last[n]) + 1)))
+
+
+def _route(
+    out: _Builder, kind: Kind, n: int, choices: Choices, flow: IntArray, moves: IntArray, ends: IntArray
+) -> None:
+    """Rows of one device: what goes into a mode at an ISP comes out again; what runs, runs long enough."""
+    isps, count, begin = choices.isps, kind.running.size, int(kind.begin[n])
+    home = int(choices.home[kind.device[n]])
+    if begin:
+        idle = out.add("idle", (np.array([home]), np.array([0])), 1.0, 1.0, kind.idle_rate[n] * min(begin, isps))
+        at = np.full(min(begin, isps), home), np.arange(min(begin, isps))
+        out.steer(at, np.repeat(idle, at[0].size), kind.idle_kw[n])
+    if begin >= isps:
+        return
+    source = np.array([kind.moves[k].source for k in moves[:, 0]])
+    target = np.array([kind.moves[k].target for k in moves[:, 0]])
+    rows = out.rows_for((isps - begin) * count).reshape(-1, count)
+    right = np.zeros(rows.shape)
+    right[0, kind.mode[n]] = 1.0
+    out.put(rows[moves[:, 1] - begin, source], flow, 1.0)
+    inner = ends < isps
+    out.put(rows[ends[inner] - begin, target[inner]], flow[inner], -1.0)
+    out.right(right)
+    stray = ~inner & ~kind.final[target]
+    if stray.any():
+        out.put(out.rows_for(int(stray.sum())), flow[stray], 1.0)
+        out.right(np.zeros(int(stray.sum())))
+    if kind.need[n]:
+        row = out.rows_for(1)
+        runs = kind.running[target]
+        out.put(np.repeat(row, runs.sum()), flow[runs], (ends - moves[:, 1])[runs].astype(float))
+        more = out.add("more", (np.array([home]), np.array([0])), 0.0, float(isps))
+        out.put(row, more, -1.0)
+        out.right(np.array([float(kind.need[n])]))
+
+
+def whole(model: Model, *, gap: float, budget_s: float | None = None) -> tuple[Schedules | None, float]:
+    """Branch and bound over what the devices choose: their schedules (None where none was found) and a proven bound."""
+    kinds, moves = model.choices.kinds, model.moves
+    integrality = np.zeros(model.cost.size, np.int64)
+    changes = [kinds[kind].moves[k].source != kinds[kind].moves[k].target for kind, k in moves[:, [0, 2]]]
+    integrality[model.columns["move"]] = changes
+    options: Any = {"mip_rel_gap": gap}
+    if budget_s is not None:
+        options["time_limit"] = max(budget_s, 1e-3)
+    result = milp(
+        model.cost,
+        integrality=integrality,
+        bounds=Bounds(model.lower, model.upper),
+        constraints=LinearConstraint(model.matrix, model.rhs, model.rhs),
+        options=options,
+    )
+    proven = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
+    if result.x is None:
+        return None, proven
+    begun = moves[result.x[model.columns["move"]] > 0.5]
+    out = Schedules.blank(len(model.choices), model.choices.isps)
+    for number, kind in enumerate(kinds):
+        for n, device in enumerate(kind.device):
+            mine = begun[(begun[:, 0] == number) & (begun[:, 1] == n)]
+            taken = [(int(t), int(k)) for _, _, k, t in mine]
+            out.put(np.array([device]), kind.follow(model.choices.isps, n, taken))
+    return out, proven
 
 
 def bound(model: Model, multipliers: FloatArray) -> float:
@@ -342,7 +430,6 @@ def raw(
         bound_eur=bound(model, multipliers),
         iterations=iterations,
         timed_out=timed_out,
-        shares=x[model.columns["share"]],
         multipliers=proofs,
     )
 

@@ -13,10 +13,11 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimiser import interior
 from optimiser.interior.box import Step
-from optimiser.interior.fleet import Carrier, Together, in_process
+from optimiser.interior.fleet import Carrier, Together, in_process, joined
 from optimiser.interior.shard import Offer, State
 from optimiser.portfolio import FloatArray, Portfolio, Tariffs
 
@@ -114,9 +115,8 @@ class Spread:
         for share in self._shares:
             share.remember("advance", primal, dual)
 
-    def powers(self) -> dict[str, FloatArray]:
-        powers = self._ask("powers")
-        return {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
+    def powers(self) -> dict[str, NDArray[Any]]:
+        return joined(self._ask("powers"))
 
 
 class _Remote:

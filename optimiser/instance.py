@@ -1,7 +1,9 @@
 """Instance files `lfa-instance/1` and plan files (npz, float64, homes first; README of the file format is here).
 
 Fields are those of `Portfolio`, `Limits` (as `limit_lo_kw`, `limit_hi_kw`, `penalty_eur_per_kwh`), `Tariffs` and
-`Appliances` (as `app_home`, `app_first`, `app_last`, `app_len`, `app_profile_kw`), and `dt_h`. A rating that does not
+`Appliances` (as `app_home`, `app_first`, `app_last`, `app_len`, `app_profile_kw`) and `Modes` (as `mode_home`,
+`mode_run`, `mode_current`, `mode_held` (D,), `mode_power_kw`, `mode_cost_eur_per_h`, `mode_stay` (D,K) and
+`mode_switch_eur` (D,K,K)), and `dt_h`. A rating that does not
 change by ISP is written as (N,). Nested congestion points have `limit_contains` (G,L). Unknown keys are left alone.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import numpy as np
 
 from datamodels import Problem
 from optimiser.plans import Plan
-from optimiser.portfolio import ARRAY_FIELDS, PER_ISP_RATINGS, Appliances, InputError, Limits, Portfolio, Tariffs
+from optimiser.portfolio import ARRAY_FIELDS, PER_ISP_RATINGS, Appliances, InputError, Limits, Modes, Portfolio, Tariffs
 
 __all__ = ["FORMAT", "plan_to_json", "read_instance", "write_instance", "write_plan"]
 
@@ -40,14 +43,21 @@ def read_instance(path: Path) -> tuple[Portfolio, Limits, Tariffs]:
         raise InputError([Problem("file.format", str(path), f"says format {data.get('format')}, not {FORMAT}")])
     wanted = {*ARRAY_FIELDS, "dt_h", "penalty_eur_per_kwh", "limit_lo_kw", "limit_hi_kw"}
     wanted |= {"buy_eur_per_kwh", "sell_eur_per_kwh"}
+    if "app_home" in data:
+        wanted |= {f"app_{key}" for key in _APPLIANCES}
+    if "mode_home" in data:
+        wanted |= {f"mode_{f.name}" for f in fields(Modes)}
     missing = sorted(wanted - data.keys())
     if missing:
         raise InputError([Problem("file.key", str(path), f"lacks {key}") for key in missing])
     appliances = Appliances()
     if "app_home" in data:
         appliances = Appliances(**{field: data[f"app_{key}"] for key, field in _APPLIANCES.items()})
+    modes = Modes()
+    if "mode_home" in data:
+        modes = Modes(**{f.name: data[f"mode_{f.name}"] for f in fields(Modes)})
     portfolio = Portfolio(
-        dt_h=float(data["dt_h"]), appliances=appliances, **{name: data[name] for name in ARRAY_FIELDS}
+        dt_h=float(data["dt_h"]), appliances=appliances, modes=modes, **{name: data[name] for name in ARRAY_FIELDS}
     )
     penalty = data["penalty_eur_per_kwh"]
     penalty = float(penalty) if penalty.ndim == 0 else penalty
@@ -74,6 +84,8 @@ def write_instance(path: Path, portfolio: Portfolio, limits: Limits, tariffs: Ta
     if limits.contains is not None:
         data["limit_contains"] = limits.contains
     data |= {f"app_{key}": getattr(portfolio.appliances, field) for key, field in _APPLIANCES.items()}
+    if len(portfolio.modes):
+        data |= {f"mode_{f.name}": getattr(portfolio.modes, f.name) for f in fields(Modes)}
     np.savez_compressed(path, **data)
 
 
@@ -88,6 +100,7 @@ def write_plan(path: Path, plan: Plan) -> None:
         hp_kw=plan.hp_kw,
         pv_used_kw=plan.pv_kw,
         app_start=plan.app_start,
+        mode=plan.mode,
         price_eur_per_kwh=plan.price_eur_per_kwh,
         objective_eur=plan.cost_eur,
         lower_bound_eur=plan.bound_eur,
@@ -112,6 +125,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "violation_kw": np.round(plan.violation_kw, 6).tolist(),
         "price_eur_per_kwh": np.round(plan.price_eur_per_kwh, 6).tolist(),
         "app_start": plan.app_start.tolist(),
+        "mode": plan.mode.tolist(),
         "problems": [p.to_json() for p in plan.problems],
         "notes": list(plan.notes),
     }

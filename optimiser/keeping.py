@@ -52,7 +52,7 @@ class Kept:
         cls, plans: tuple[Plan, ...], now: int, changed: NDArray[np.bool_] | None, slack: float = 1.0
     ) -> Kept | None:
         """Plans from ISP `now` on; None where one holds no proof, or its appliances' starts are part of it."""
-        if any(len(plan.multipliers) != len(plan.net_kw) or len(plan.app_start) for plan in plans):
+        if any(len(plan.multipliers) != len(plan.net_kw) or len(plan.app_start) + len(plan.mode) for plan in plans):
             return None
         return cls(tuple(_answer(plan, slice(now, None)) for plan in plans), changed, slack)
 

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from optimiser import central, interior
-from optimiser.appliances import choose_starts, with_starts
 from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
+from optimiser.integer import Decision, decisions, fixed, within_reach
 from optimiser.interior import Carrier
 from optimiser.keeping import Kept, patches
 from optimiser.plans import Plan, assemble, bill_scale
-from optimiser.portfolio import InputError, IntArray, Limits, Portfolio, Tariffs, check
+from optimiser.portfolio import InputError, Limits, Portfolio, Tariffs, check
 from optimiser.repair import Trajectories, repair
+from optimiser.schedules import Choices
 
 __all__ = ["diagnose", "plan", "schedule"]
 
 _EASE = 1e-9
 _TOLERANCE = 1e-6
+_ABOUT = 0.25
 _ROOM_KW = 0.2
 """How far from the bounds of an earlier plan to begin (measured: less stalls, more takes more steps)."""
 _DISTRIBUTED, _DISTRIBUTED_UNCOMPILED = 60, 250
@@ -97,41 +99,81 @@ def schedule(
     began, deadline = time.process_time(), None if budget_s is None else time.monotonic() + budget_s
     scale = bill_scale(portfolio, tariffs)
     eased, problems = relax(portfolio, present)
-    proven = -np.inf
-    starts: IntArray = np.zeros(0, np.int64)
-    if len(eased.appliances):
-        starts, proven = choose_starts(eased, limits, tariffs, gap=gap, budget_s=budget_s)
-        eased = with_starts(eased, starts)
-
-    eased, more = _within_connections(eased, tariffs)
-    problems = problems + more
+    if len(eased.appliances) or len(eased.modes):
+        eased, unreached = within_reach(eased)
+        problems = problems + unreached
     best: Plan | None = None
-    for raw in _candidates(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
-        way = _repaired(eased, limits, raw, excess_kw=raw.excess_kw)
-        bound = proven if len(starts) and np.isfinite(proven) else raw.bound_eur
-        asked = gap * kept.slack if kept and not raw.iterations else gap
-        enough = asked * max(1.0, abs(spent_eur + bound) / max(abs(bound), scale))
-        found = assemble(
-            eased,
-            limits,
-            tariffs,
-            way,
-            app_start=starts,
-            price=raw.price_eur_per_kwh,
-            multipliers=raw.multipliers,
-            bound=bound,
-            problems=problems + _overloads(way.unkept_kw),
-            iterations=raw.iterations,
-            cpu_s=time.process_time() - began,
-            asked_gap=enough,
-            notes=raw.notes,
-        )
-        if best is None or found.cost_eur <= best.cost_eur:
-            best = found
-        if found.gap <= (asked if found.violation_kw.any() else enough):
+    done = False
+    for device in _decisions(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier):
+        settled = eased if device is None else fixed(eased, device.schedules)
+        settled, more = _within_connections(settled, tariffs)
+        for raw in _candidates(settled, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
+            way = _repaired(settled, limits, raw, excess_kw=raw.excess_kw)
+            bound = _proven(raw, device, more)
+            asked = gap * kept.slack if kept and not raw.iterations else gap
+            enough = asked * max(1.0, abs(spent_eur + bound) / max(abs(bound), scale))
+            found = assemble(
+                settled,
+                limits,
+                tariffs,
+                way,
+                chosen=None if device is None else (Choices(eased), device.schedules),
+                price=raw.price_eur_per_kwh,
+                multipliers=raw.multipliers,
+                bound=bound,
+                problems=problems + more + _overloads(way.unkept_kw),
+                iterations=raw.iterations,
+                cpu_s=time.process_time() - began,
+                asked_gap=enough,
+                notes=raw.notes,
+            )
+            if best is None or found.cost_eur <= best.cost_eur:
+                best = found
+            done = found.gap <= (asked if found.violation_kw.any() else enough)
+            if done or (device is not None and _settled(found, raw, device, enough * max(abs(bound), scale))):
+                break
+        if done or more:
             break
     assert best is not None, "every method gives at least one candidate"
     return best
+
+
+def _decisions(
+    p: Portfolio,
+    limits: Limits,
+    tariffs: Tariffs,
+    gap: float,
+    deadline: float | None,
+    nudge: float,
+    carrier: Carrier | None,
+) -> Iterator[Decision | None]:
+    """What the devices that choose may do; one None where there are none."""
+    if not (len(p.appliances) or len(p.modes)):
+        yield None
+        return
+    yield from decisions(
+        p,
+        limits,
+        tariffs,
+        gap=gap,
+        deadline=deadline,
+        time_preference_eur_per_kwh=nudge,
+        carrier=carrier or interior.in_process,
+    )
+
+
+def _settled(found: Plan, raw: central.Raw, device: Decision, enough_eur: float) -> bool:
+    """Whether a plan is about the best there is for what the devices do: what it lacks then, other choices must give."""
+    return found.cost_eur - raw.bound_eur - float(device.schedules.own_eur.sum()) <= _ABOUT * enough_eur
+
+
+def _proven(raw: central.Raw, device: Decision | None, overloads: list[Shortfall]) -> float:
+    """The bound for all choices; where the connections cannot carry what the devices do, that for this choice alone."""
+    if device is None:
+        return raw.bound_eur
+    if overloads or not np.isfinite(device.bound_eur):
+        return raw.bound_eur + float(device.schedules.own_eur.sum())
+    return device.bound_eur
 
 
 def _candidates(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from optimiser.envelopes import Shortfall
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
 from optimiser.repair import Trajectories
+from optimiser.schedules import Choices, Schedules
 
 __all__ = ["Plan", "Status", "assemble", "gap_of", "largest_remainder"]
 
@@ -33,8 +34,8 @@ class Status(StrEnum):
 class Plan:
     """N homes, T ISPs, G congestion points; kW, kWh, EUR; import positive; states at the end of each ISP.
 
-    `cost_eur` = energy + wear + penalty, recomputed from these trajectories. `bound_eur` certifies that no plan costs
-    less (with appliances: of the relaxation where a start may be split, unless the integer programme proved more).
+    `cost_eur` = energy + wear + what devices cost by themselves + penalty, recomputed from these trajectories.
+    `bound_eur` certifies that no plan costs less, whatever appliances and modes do (`integer`).
     `price_eur_per_kwh` is what one kWh more import costs beyond the tariff: positive at an upper limit.
     `notes` says in words what happened to the calculation itself, such as a worker that was lost.
     """
@@ -42,7 +43,7 @@ class Plan:
     dt_h: float
     group: IntArray  # (N,)
     contains: NDArray[np.bool_]  # (G,L) which groups lie behind which congestion point
-    load_kw: FloatArray  # (N,T) what cannot be steered, appliances included
+    load_kw: FloatArray  # (N,T) what cannot be steered, appliances and devices with modes included
     battery_kw: FloatArray  # (N,T) charging positive
     ev_kw: FloatArray
     hp_kw: FloatArray
@@ -52,10 +53,12 @@ class Plan:
     ev_kwh: FloatArray
     thermal: FloatArray
     app_start: IntArray  # (M,) start ISP, -1: never
+    mode: NDArray[np.int8]  # (D,T) of the devices with modes
+    device_eur: FloatArray  # (N,T) what running and switching these costs beside the energy
     price_eur_per_kwh: FloatArray  # (G,T)
     multipliers: FloatArray  # (N,4,T) of each home's balance and states, see `bounding`; (0,4,0) where there are none
     violation_kw: FloatArray  # (G,T) outside the limits, >= 0
-    home_cost_eur: FloatArray  # (N,) energy and wear
+    home_cost_eur: FloatArray  # (N,) energy, wear and devices
     penalty_eur: float
     bound_eur: float
     gap: float
@@ -76,7 +79,7 @@ class Plan:
 
     @property
     def energy_cost_eur(self) -> float:
-        """What the homes pay: energy and battery wear, without any penalty."""
+        """What the homes pay: energy, battery wear and their devices' own costs, without any penalty."""
         return float(self.home_cost_eur.sum())
 
     @property
@@ -192,13 +195,23 @@ def limit_problems(violation_kw: FloatArray, limits: Limits) -> list[Shortfall]:
     ]
 
 
+def _devices(p: Portfolio, chosen: tuple[Choices, Schedules] | None) -> tuple[IntArray, NDArray[np.int8], FloatArray]:
+    """Starts of appliances (M,), modes (D,T) and own costs per home (N,T)."""
+    own = np.zeros_like(p.load_kw)
+    if chosen is None:
+        return np.zeros(0, np.int64), np.zeros((0, p.isps), np.int8), own
+    choices, schedules = chosen
+    np.add.at(own, choices.home, schedules.own_eur)
+    return schedules.mode[choices.appliances].argmax(axis=1), schedules.mode[choices.modes], own
+
+
 def assemble(
     p: Portfolio,
     limits: Limits,
     tariffs: Tariffs,
     way: Trajectories,
     *,
-    app_start: IntArray,
+    chosen: tuple[Choices, Schedules] | None = None,
     price: FloatArray,
     multipliers: FloatArray,
     bound: float,
@@ -208,11 +221,12 @@ def assemble(
     asked_gap: float,
     notes: tuple[str, ...] = (),
 ) -> Plan:
-    """A plan out of feasible trajectories of a portfolio whose load includes its appliances."""
+    """A plan out of feasible trajectories of a portfolio whose load includes the devices that have `chosen`."""
+    start, mode, own = _devices(p, chosen)
     violation = limits.excess_kw(limits.net_kw(p, way.net_kw))
     violation[violation < 1e-9] = 0.0
     relaxed = limit_problems(violation, limits)
-    costs = home_costs(p, tariffs, way.net_kw, np.maximum(-way.battery_kw, 0.0)).sum(axis=1)
+    costs = (home_costs(p, tariffs, way.net_kw, np.maximum(-way.battery_kw, 0.0)) + own).sum(axis=1)
     penalty = float(penalties(p, limits, violation).sum())
     gap = gap_of(float(costs.sum()) + penalty, bound, p, tariffs)
     status = Status.LIMIT_RELAXED if relaxed else Status.OPTIMAL
@@ -233,7 +247,9 @@ def assemble(
         battery_kwh=way.battery_kwh,
         ev_kwh=way.ev_kwh,
         thermal=way.thermal,
-        app_start=app_start,
+        app_start=start,
+        mode=mode,
+        device_eur=own,
         price_eur_per_kwh=price,
         multipliers=multipliers,
         violation_kw=violation,

@@ -1,8 +1,8 @@
 """What the optimiser is given: homes with devices, the limits on their sum, and prices.
 
 Import is positive; power is kW, energy kWh, prices EUR/kWh, time hours. N homes, T ISPs of `dt_h` hours (any T: a day
-has 92, 96 or 100 quarter-hours), G congestion points, M appliances, D devices with modes. Arrays are float64, homes first, and read-only
-once they are here. W exists at the edge only (`optimiser.edge`).
+has 92, 96 or 100 quarter-hours), G congestion points, M appliances, D devices with modes. Arrays are float64, homes
+first, and read-only once they are here. W exists at the edge only (`optimiser.edge`).
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Appliances:
 class Modes:
     """D devices that are in one of K modes at any time (S2 "operation mode based control"): on/off, SG-Ready.
 
-    Device d of home `home[d]` draws `power_kw[d,k]` in mode k, which costs `cost_eur_per_h[d,k]` beside the energy.
-    A change from mode j to k costs `switch_eur[d,j,k]`, inf where there is none; who enters k stays for `stay[d,k]` ISPs
-    or longer. Before ISP 0 the device has been in mode `current[d]` for `held[d]` ISPs. In modes other than 0 it must be
-    for `run[d]` ISPs or longer in all. What begins near the end of the horizon may go on after it.
+    Device d of home `home[d]` draws `power_kw[d,k]` in mode k, which costs `cost_eur_per_h[d,k]` beside the energy. A
+    change from mode j to k costs `switch_eur[d,j,k]`, inf where there is none; k once entered lasts `stay[d,k]` ISPs
+    or more. Before ISP 0 the device has been in mode `current[d]` for `held[d]` ISPs. It must be in modes other than 0
+    for `run[d]` ISPs or more in all. What begins near the end of the horizon may go on after it.
     """
 
     home: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))

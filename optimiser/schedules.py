@@ -1,4 +1,4 @@
-"""Devices that choose: each schedule is a path through a small graph, and the best one at given prices is found exactly.
+"""Devices that choose: a schedule is a path through a small graph, and the best one at given prices is found exactly.
 
 A device is in a mode at any time. A move takes it from mode to mode (or lets it stay), takes some ISPs, draws a profile
 meanwhile and may cost something. So a wash is a move of several ISPs from "waiting" to "done" that begins within its
@@ -10,29 +10,55 @@ Dynamic programming backward over ISPs, modes and what is still to run, for all 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimiser.portfolio import Appliances, FloatArray, IntArray, Modes, Portfolio
 
-__all__ = ["Choices", "Schedules"]
+__all__ = ["HELD", "Choices", "Held", "Kind", "Move", "Schedules"]
 
 ModeArray = NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
 class Schedules:
-    """One schedule per device: mode (D,T), power (D,T) kW and what it costs by itself (D,) EUR."""
+    """One schedule per device (D,T): its mode, its power in kW, and what it costs beside the energy in EUR."""
 
     mode: ModeArray
     power_kw: FloatArray
     own_eur: FloatArray
 
+    @classmethod
+    def blank(cls, devices: int, isps: int) -> Schedules:
+        zero = np.zeros((devices, isps))
+        return cls(np.zeros((devices, isps), np.int8), zero, zero.copy())
+
+    def put(self, devices: IntArray, other: Schedules) -> None:
+        """Replace the schedules of some devices."""
+        self.mode[devices], self.power_kw[devices] = other.mode, other.power_kw
+        self.own_eur[devices] = other.own_eur
+
 
 @dataclass(frozen=True, eq=False)
-class _Move:
+class Held:
+    """A few schedules per device and the share of each (D,held): what a relaxation makes of devices that choose.
+    `mode`, `power_kw` and `own_eur` (D,held,T) are as in `Schedules`."""
+
+    share: FloatArray
+    mode: ModeArray
+    power_kw: FloatArray
+    own_eur: FloatArray
+
+    def largest(self) -> Schedules:
+        """The schedule of each device with the largest share."""
+        at = np.arange(len(self.share)), self.share.argmax(axis=1)
+        return Schedules(self.mode[at], self.power_kw[at], self.own_eur[at])
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
     """From mode `source` to `target` in `isps` ISPs, begun within `first`..`last`; for n devices: `power_kw` (n,isps),
     `rate` (n,) EUR per ISP and `once` (n,) EUR."""
 
@@ -56,12 +82,12 @@ class _Move:
 
 
 @dataclass(frozen=True, eq=False)
-class _Kind:
+class Kind:
     """n devices with the same moves. Each is in mode `mode` until ISP `begin`, must be in a `running` mode for `need`
     (n,) ISPs after that, and end in a `final` one. Until `begin` it draws `idle_kw` at `idle_rate` EUR per ISP."""
 
     device: IntArray
-    moves: Sequence[_Move]
+    moves: Sequence[Move]
     mode: IntArray
     begin: IntArray
     need: IntArray
@@ -100,8 +126,8 @@ class _Kind:
         until = np.minimum(self.begin, isps)
         waiting = np.arange(isps)[:, None] < until
         power = np.where(waiting, self.idle_kw, 0.0)
-        own = self.idle_rate * until
-        least = value[until, self.need, self.mode, every] + (power * worth).sum(axis=0) + own
+        own = np.where(waiting, self.idle_rate, 0.0)
+        least = value[until, self.need, self.mode, every] + (power * worth + own).sum(axis=0)
         modes = np.tile(self.mode, (isps, 1)).astype(np.int8)
         now, mode, left = until.copy(), self.mode.copy(), self.need.copy()
         for t in range(isps):
@@ -114,18 +140,35 @@ class _Kind:
                 end = min(t + move.isps, isps)
                 modes[t:end, who] = move.target
                 power[t:end, who] = move.power_kw[who, : end - t].T
-                own[who] += move.once[who] + move.rate[who] * (end - t)
+                own[t:end, who] = move.rate[who]
+                own[t, who] += move.once[who]
                 now[who], mode[who] = end, move.target
                 if self.running[move.target]:
                     left[who] = np.maximum(left[who] - (end - t), 0)
-        return least, Schedules(modes.T, power.T, own)
+        return least, Schedules(modes.T, power.T, own.T)
+
+    def follow(self, isps: int, n: int, begun: Sequence[tuple[int, int]]) -> Schedules:
+        """The schedule (1,T) of device n that begins the moves `begun` (ISP, move)."""
+        until = min(int(self.begin[n]), isps)
+        out = Schedules.blank(1, isps)
+        out.mode[:] = self.mode[n]
+        out.power_kw[0, :until], out.own_eur[0, :until] = self.idle_kw[n], self.idle_rate[n]
+        for t, k in begun:
+            move, end = self.moves[k], min(t + self.moves[k].isps, isps)
+            out.mode[0, t:end], out.power_kw[0, t:end] = move.target, move.power_kw[n, : end - t]
+            out.own_eur[0, t:end] = move.rate[n]
+            out.own_eur[0, t] += move.once[n]
+        return out
 
     def reachable(self, isps: int) -> IntArray:
         """How much of `need` (n,) can be had; -1 where nothing can be done at all."""
         value, _ = self.values(np.zeros((isps, self.device.size)))
         ahead = value[np.minimum(self.begin, isps), :, self.mode, np.arange(self.device.size)]
         possible = np.isfinite(ahead) & (np.arange(ahead.shape[1]) <= self.need[:, None])
-        return np.where(possible, np.arange(ahead.shape[1]), -1).max(axis=1)
+        return np.asarray(np.where(possible, np.arange(ahead.shape[1]), -1).max(axis=1))
+
+
+HELD = tuple(f.name for f in fields(Held))
 
 
 class Choices:
@@ -140,31 +183,28 @@ class Choices:
         place = np.argsort(order)
         self.isps, self.home = p.isps, owner[order]
         self.appliances, self.modes = place[: len(p.appliances)], place[len(p.appliances) :]
-        self._kinds = [*_appliances(p.appliances, self.appliances), *_modes(p.modes, self.modes, p.isps, p.dt_h)]
+        self.kinds = [*_appliances(p.appliances, self.appliances), *_modes(p.modes, self.modes, p.isps, p.dt_h)]
 
     def __len__(self) -> int:
         return len(self.home)
 
     def best(self, worth: FloatArray) -> tuple[FloatArray, Schedules]:
         """The cheapest schedule of each device when a kW at home i costs `worth[i,t]` EUR per ISP (N,T): cost (D,)."""
-        count = len(self)
-        least = np.zeros(count)
-        out = Schedules(np.zeros((count, self.isps), np.int8), np.zeros((count, self.isps)), np.zeros(count))
-        for kind in self._kinds:
-            at = kind.device
-            least[at], own = kind.best(np.ascontiguousarray(worth[self.home[at]].T))
-            out.mode[at], out.power_kw[at], out.own_eur[at] = own.mode, own.power_kw, own.own_eur
+        least, out = np.zeros(len(self)), Schedules.blank(len(self), self.isps)
+        for kind in self.kinds:
+            least[kind.device], own = kind.best(np.ascontiguousarray(worth[self.home[kind.device]].T))
+            out.put(kind.device, own)
         return least, out
 
     def short(self) -> IntArray:
         """By how many ISPs (D,) each must fall short of what it should run."""
         out = np.zeros(len(self), np.int64)
-        for kind in self._kinds:
+        for kind in self.kinds:
             out[kind.device] = kind.need - kind.reachable(self.isps)
         return out
 
 
-def _appliances(a: Appliances, place: IntArray) -> Iterator[_Kind]:
+def _appliances(a: Appliances, place: IntArray) -> Iterator[Kind]:
     """Waiting, then running for as long as the profile, then done."""
     if not len(a):
         return
@@ -172,12 +212,12 @@ def _appliances(a: Appliances, place: IntArray) -> Iterator[_Kind]:
     inside = np.arange(a.profile_kw.shape[1]) < a.length[:, None]
     profile = np.where(inside, a.profile_kw, 0.0)
     free = (none[:, None], none, none, always, always + np.iinfo(np.int64).max)
-    yield _Kind(
+    yield Kind(
         device=place,
         moves=[
-            _Move(0, 0, 1, *free),
-            _Move(1, 1, 1, *free),
-            _Move(0, 1, profile.shape[1], profile, none, none, a.first, a.last),
+            Move(0, 0, 1, *free),
+            Move(1, 1, 1, *free),
+            Move(0, 1, profile.shape[1], profile, none, none, a.first, a.last),
         ],
         mode=always,
         begin=always,
@@ -189,7 +229,7 @@ def _appliances(a: Appliances, place: IntArray) -> Iterator[_Kind]:
     )
 
 
-def _modes(m: Modes, place: IntArray, isps: int, dt_h: float) -> Iterator[_Kind]:
+def _modes(m: Modes, place: IntArray, isps: int, dt_h: float) -> Iterator[Kind]:
     """Devices whose modes have the same least stays and may follow each other alike make a kind."""
     if not len(m):
         return
@@ -202,17 +242,17 @@ def _modes(m: Modes, place: IntArray, isps: int, dt_h: float) -> Iterator[_Kind]
         first, last = np.zeros(at.size, np.int64), np.full(at.size, isps)
         rate, power = dt_h * m.cost_eur_per_h[at], m.power_kw[at]
         none = np.zeros(at.size)
-        moves = [_Move(k, k, 1, power[:, [k]], rate[:, k], none, first, last) for k in range(count)]
+        moves = [Move(k, k, 1, power[:, [k]], rate[:, k], none, first, last) for k in range(count)]
         for source, target in np.argwhere(may[at[0]]):
             if source != target:
                 stay = int(m.stay[at[0], target])
                 drawn = np.repeat(power[:, [target]], stay, axis=1)
                 once = m.switch_eur[at, source, target]
-                moves.append(_Move(int(source), int(target), stay, drawn, rate[:, target], once, first, last))
+                moves.append(Move(int(source), int(target), stay, drawn, rate[:, target], once, first, last))
         current = m.current[at]
         begin = np.maximum(m.stay[at, current] - m.held[at], 0)
         ran = np.where(current > 0, np.minimum(begin, isps), 0)
-        yield _Kind(
+        yield Kind(
             device=place[at],
             moves=moves,
             mode=current,

@@ -81,7 +81,7 @@ class Agent:
         self._secret = secret
         self._id = ""
         self._talks: dict[str, _Talk] = {}
-        self.whole = len(household.portfolio.appliances) > 0
+        self.whole = len(household.portfolio.appliances) + len(household.portfolio.modes) > 0
 
     # --- connection ---------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ import numpy as np
 from optimiser.central import Raw, coupling_box
 from optimiser.interior import fast
 from optimiser.interior.coordinator import Iterate, Margins, iterate
-from optimiser.interior.fleet import Carrier, Homes, in_process, resumed
+from optimiser.interior.fleet import Carrier, Homes, in_process, joined, resumed
 from optimiser.portfolio import Limits, Portfolio, Tariffs
+from optimiser.schedules import HELD, Held
 
 __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
 
@@ -89,10 +90,11 @@ def warm_up() -> bool:
 
 
 def _raw(p: Portfolio, shards: Sequence[Homes], margins: Margins, last: Iterate, late: bool) -> Raw:
-    powers = [shard.powers() for shard in shards]
-    joined = {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
+    powers = joined([shard.powers() for shard in shards])
+    held = {name: powers.pop(f"held_{name}") for name in HELD if f"held_{name}" in powers}
     return Raw(
-        **joined,
+        **powers,
+        held=Held(**held) if held else None,
         excess_kw=margins.excess(),
         price_eur_per_kwh=-last.price / p.dt_h,
         bound_eur=last.bound,

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimiser.central import Raw
 from optimiser.interior.box import Step
 from optimiser.interior.shard import Offer, Shard, State
+from optimiser.interior.shares import ChoosingShard
 from optimiser.portfolio import FloatArray, Portfolio, Tariffs
 
-__all__ = ["Carrier", "Homes", "Together", "in_process", "resumed"]
+__all__ = ["Carrier", "Homes", "Together", "in_process", "joined", "resumed"]
 
 _SHARD = 1024
 """Homes per shard: its arrays fit the caches better than those of all homes at once."""
@@ -45,7 +47,7 @@ class Homes(Protocol):
 
     def advance(self, primal: float, dual: float) -> None: ...
 
-    def powers(self) -> dict[str, FloatArray]: ...
+    def powers(self) -> dict[str, NDArray[Any]]: ...
 
 
 Carrier = Callable[[Portfolio, Tariffs, float], Sequence[Homes]]
@@ -54,10 +56,18 @@ Carrier = Callable[[Portfolio, Tariffs, float], Sequence[Homes]]
 
 def in_process(p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, *, groups: int = 0) -> list[Shard]:
     """The carrier for one process. `groups`: how many congestion points there are, where not all have a home here."""
-    return [
-        Shard(p.take(part), tariffs.take(part), groups or p.groups, nudge_eur_per_kwh)
-        for part in np.array_split(np.arange(p.homes), -(-p.homes // _SHARD))
-    ]
+    shards = []
+    for part in np.array_split(np.arange(p.homes), -(-p.homes // _SHARD)):
+        homes = p.take(part)
+        make = ChoosingShard if len(homes.appliances) or len(homes.modes) else Shard
+        shards.append(make(homes, tariffs.take(part), groups or p.groups, nudge_eur_per_kwh))
+    return shards
+
+
+def joined(powers: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """What several groups of homes give, one after the other; some have devices that others lack."""
+    names = dict.fromkeys(name for power in powers for name in power)
+    return {name: np.concatenate([power[name] for power in powers if name in power]) for name in names}
 
 
 def resumed(
@@ -98,6 +108,5 @@ class Together:
         for part in self._parts:
             part.advance(primal, dual)
 
-    def powers(self) -> dict[str, FloatArray]:
-        powers = [part.powers() for part in self._parts]
-        return {name: np.concatenate([power[name] for power in powers]) for name in powers[0]}
+    def powers(self) -> dict[str, NDArray[Any]]:
+        return joined([part.powers() for part in self._parts])

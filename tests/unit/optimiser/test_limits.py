@@ -83,7 +83,7 @@ def test_groups_without_limits_equal_separate_plans(street: Callable[..., Case],
     fields = {
         name: np.concatenate([getattr(s[0], name) for s in streets])
         for name in vars(streets[0][0])
-        if name not in ("dt_h", "appliances", "group")
+        if name not in ("dt_h", "appliances", "modes", "group")
     }
     together = Portfolio(dt_h=0.25, group=np.repeat([0, 1, 2], [4, 3, 1]), **fields)
     limits = Limits(*(np.concatenate([getattr(s[1], side) for s in streets]) for side in ("lo_kw", "hi_kw")))

@@ -22,24 +22,25 @@ from numpy.typing import NDArray
 from optimiser.interior.box import Box, Step
 from optimiser.interior.shard import Shard, State
 from optimiser.portfolio import FloatArray, IntArray, Portfolio, Tariffs
-from optimiser.schedules import Choices, Schedules
+from optimiser.schedules import HELD, Choices, Held, Schedules
 
 __all__ = ["ChoosingShard"]
 
 _HELD = 8
+_SCHEDULE = ("mode", "power_kw", "own_eur")
 _WIDE = 2.0  # a box for shares that none reaches
 _BARELY = 1e-6
 _NEW = 0.1
-KAPPA = 1.0
+"""The share that a schedule begins with. Small ones take many steps to grow."""
 
 
 @dataclass(eq=False)
 class _Crowd:
     """Homes with equally many devices. Slots: R = devices per home x schedules held. Positions are the layout's.
 
-    `power` (T,R,h) kW, `own` (R,h) EUR, `mode` (T,R,h) of what is held; `used` (R,h) whether a slot holds anything;
-    `multiplier` (devices, h) of the rows "sum of shares"; `within` are the homes of each kin: their stretch here, their
-    positions there.
+    `power_kw`, `own_eur`, `mode` (T,R,h) are what is held; `used` (R,h) whether a slot holds anything; `multiplier`
+    (devices, h) of the rows "sum of shares"; `within` are the homes of each kin: their stretch here, their positions
+    there.
     """
 
     homes: IntArray
@@ -47,9 +48,9 @@ class _Crowd:
     group: IntArray
     within: list[tuple[slice, IntArray]]
     place: slice
-    power: FloatArray
+    power_kw: FloatArray
     mode: NDArray[np.int8]
-    own: FloatArray
+    own_eur: FloatArray
     used: NDArray[np.bool_]
     multiplier: FloatArray
 
@@ -59,23 +60,23 @@ class _Crowd:
 
     def of(self, flat: FloatArray) -> FloatArray:
         """(R,h) of the flat array of all shares."""
-        return flat[self.place].reshape(self.own.shape)
+        return flat[self.place].reshape(self.used.shape)
 
-    def summed(self, per_slot: FloatArray) -> FloatArray:
+    def summed(self, per_slot: NDArray[Any]) -> FloatArray:
         """E: (devices,h) of (R,h)."""
         return np.asarray(per_slot.reshape(self.devices, -1, per_slot.shape[1]).sum(axis=1))
 
     def spread(self, per_device: FloatArray) -> FloatArray:
         """E': (R,h) of (devices,h)."""
-        return np.repeat(per_device, self.own.shape[0] // self.devices, axis=0)
+        return np.repeat(per_device, self.used.shape[0] // self.devices, axis=0)
 
     def drawn(self, shares: FloatArray) -> FloatArray:
         """P: (T,h) kW of (R,h)."""
-        return np.asarray(np.einsum("trh,rh->th", self.power, shares))
+        return np.asarray(np.einsum("trh,rh->th", self.power_kw, shares))
 
     def priced(self, balance: FloatArray) -> FloatArray:
         """P': (R,h) of (T,n)."""
-        return np.asarray(np.einsum("trh,th->rh", self.power, balance[:, self.homes]))
+        return np.asarray(np.einsum("trh,th->rh", self.power_kw, balance[:, self.homes]))
 
 
 class ChoosingShard(Shard):
@@ -85,19 +86,21 @@ class ChoosingShard(Shard):
         super().__init__(p, tariffs, groups, nudge_eur_per_kwh)
         self.choices = Choices(p)
         self._crowds = self._gathered(p)
-        total = sum(crowd.own.size for crowd in self._crowds)
-        zero = np.zeros(total)
+        zero = np.zeros(sum(crowd.used.size for crowd in self._crowds))
         self.shares = Box(zero, zero, self.scale, _BARELY)
         self._gradient = zero
         for worth in _openings(self.layout.buy):
-            self._admit(self.choices.best(self._whole(worth))[1], 1.0 / _HELD)
+            self._admit(self.choices.best(self._whole(worth))[1], self.scale / _HELD)
         for crowd in self._crowds:
-            even = crowd.spread(1.0 / np.maximum(crowd.summed(crowd.used.astype(float)), 1.0))
+            held = np.maximum(crowd.summed(crowd.used), 1.0)
+            even = crowd.spread(1.0 / held)
             self.shares.xl[crowd.place] = np.where(crowd.used, even, 1.0).ravel()
             self.shares.xu[crowd.place] = np.where(crowd.used, _WIDE - even, 1.0).ravel()
-            crowd.multiplier[:] = crowd.summed((crowd.own + crowd.priced(self.balance)) * crowd.used) / np.maximum(
-                crowd.summed(crowd.used.astype(float)), 1.0
-            )
+            crowd.multiplier[:] = crowd.summed(self._costs(crowd) * crowd.used) / held
+
+    def _costs(self, crowd: _Crowd) -> FloatArray:
+        """What the schedules held cost at the home's own prices (R,h)."""
+        return np.asarray(crowd.own_eur.sum(axis=0) + crowd.priced(self.balance))
 
     def _gathered(self, p: Portfolio) -> list[_Crowd]:
         lay = self.layout
@@ -123,9 +126,9 @@ class ChoosingShard(Shard):
                     group=lay.group[homes],
                     within=within,
                     place=slice(begin, begin + slots * homes.size),
-                    power=np.zeros((lay.isps, *shape)),
+                    power_kw=np.zeros((lay.isps, *shape)),
                     mode=np.zeros((lay.isps, *shape), np.int8),
-                    own=np.zeros(shape),
+                    own_eur=np.zeros((lay.isps, *shape)),
                     used=np.zeros(shape, bool),
                     multiplier=np.zeros((int(devices), homes.size)),
                 )
@@ -139,35 +142,31 @@ class ChoosingShard(Shard):
         out[self.layout.order] = per_position.T
         return out
 
-    def _admit(self, new: Schedules, share: float, least=None, mu=0.0) -> None:
-        """Hold a schedule for each device that does not hold it yet, in place of the one with the least share."""
+    def _admit(self, new: Schedules, product: float, gain: FloatArray | None = None) -> None:
+        """Hold schedules that are not held yet, in place of those with the least share; `gain` (D,) says whose pay.
+        `product` is what share and multiplier begin with."""
         for crowd in self._crowds:
-            power = new.power_kw[crowd.device].transpose(2, 0, 1)  # (T,devices,h)
-            mode = new.mode[crowd.device].transpose(2, 0, 1)
-            held = crowd.mode.reshape(len(mode), crowd.devices, _HELD, -1)
-            used = crowd.used.reshape(crowd.devices, _HELD, -1)
-            known = ((held == mode[:, :, None]).all(axis=0) & used).any(axis=1)
-            x = crowd.of(self.shares.xl).reshape(used.shape)
-            slot = np.where(used, x, -1.0).argmin(axis=1)
-            ok = ~known
-            if least is not None:
-                ok &= least[crowd.device] < crowd.multiplier - KAPPA * mu
-            device, home = np.nonzero(ok)
-            self.admitted = getattr(self, "admitted", 0) + device.size
-            at = device * _HELD + slot[device, home]
-            crowd.power[:, at, home] = power[:, device, home]
-            crowd.mode[:, at, home] = mode[:, device, home]
-            crowd.own[at, home] = new.own_eur[crowd.device[device, home]]
-            crowd.used[at, home] = True
-            flat = crowd.place.start + at * crowd.homes.size + home
-            self._open(flat, share, mu)
+            slots = (crowd.devices, _HELD, crowd.homes.size)
+            given = {name: getattr(new, name)[crowd.device].transpose(2, 0, 1) for name in _SCHEDULE}
+            used = crowd.used.reshape(slots)
+            same = (crowd.mode.reshape(-1, *slots) == given["mode"][:, :, None]).all(axis=0)
+            wanted = ~(same & used).any(axis=1)
+            if gain is not None:
+                wanted &= gain[crowd.device] > 0
+            device, home = np.nonzero(wanted)
+            least = np.where(used, crowd.of(self.shares.xl).reshape(slots), -1.0).argmin(axis=1)
+            slot = device * _HELD + least[device, home]
+            for name, value in given.items():
+                getattr(crowd, name)[:, slot, home] = value[:, device, home]
+            crowd.used[slot, home] = True
+            self._open(crowd.place.start + slot * crowd.homes.size + home, product)
 
-    def _open(self, at: IntArray, share: float, mu) -> None:
+    def _open(self, at: IntArray, product: float) -> None:
         box = self.shares
         box.free[at] = True
         box.count = int(box.free.sum())
-        box.xl[at], box.xu[at] = share, _WIDE - share
-        box.zl[at], box.zu[at] = (mu / share if mu else self.scale), min(_BARELY, mu) if mu else _BARELY
+        box.xl[at], box.xu[at] = _NEW, _WIDE - _NEW
+        box.zl[at], box.zu[at] = product / _NEW, min(_BARELY, product)
 
     # --- what the coordinator asks --------------------------------------------------------------------------------
 
@@ -175,8 +174,11 @@ class ChoosingShard(Shard):
         state = super().state(price, certain)
         least, best = self.choices.best(self._whole(self.balance))
         box = self.shares
-        mu = box.complementarity() / (2 * box.count)
-        self._admit(best, _NEW, least, mu)
+        mean = box.complementarity() / (2 * box.count)
+        level = np.empty(len(self.choices))
+        for crowd in self._crowds:
+            level[crowd.device] = crowd.multiplier
+        self._admit(best, mean, level - least - mean)
         self.reduced_share = np.empty(box.xl.size)
         self.short_share: list[FloatArray] = []
         cost = 0.0
@@ -184,9 +186,8 @@ class ChoosingShard(Shard):
             x = crowd.of(box.x)
             self.short[:, crowd.homes] += crowd.drawn(x)
             self.short_share.append(1.0 - crowd.summed(x))
-            reduced = crowd.own + crowd.priced(self.balance) - crowd.spread(crowd.multiplier)
-            self.reduced_share[crowd.place] = reduced.ravel()
-            cost += float(np.vdot(crowd.own, x))
+            self.reduced_share[crowd.place] = (self._costs(crowd) - crowd.spread(crowd.multiplier)).ravel()
+            cost += float(np.vdot(crowd.own_eur.sum(axis=0), x))
         own = State(np.zeros_like(state.net), cost, float(least.sum()), box.complementarity(), 2 * box.count)
         return state + own
 
@@ -197,7 +198,7 @@ class ChoosingShard(Shard):
         for crowd in self._crowds:
             through = self._through(crowd)
             root = np.sqrt(crowd.of(self.shares.theta)).T  # (h,R)
-            system = np.matmul(crowd.power.transpose(2, 1, 0), through.transpose(2, 0, 1))
+            system = np.matmul(crowd.power_kw.transpose(2, 1, 0), through.transpose(2, 0, 1))
             system *= root[:, :, None] * root[:, None]
             slots = np.arange(system.shape[1])
             system[:, slots, slots] += 1.0
@@ -217,7 +218,7 @@ class ChoosingShard(Shard):
     def _through(self, crowd: _Crowd) -> FloatArray:
         """M^-1 P (T,R,h), the rows of the balances."""
         inverse = self.inverse_weight[:, crowd.homes]
-        first = crowd.power * inverse[:, None]
+        first = crowd.power_kw * inverse[:, None]
         for (here, there), lever, chain in zip(crowd.within, self.lever, self.chains, strict=True):
             if there.size:
                 own = lever[:, :, None, there]
@@ -258,22 +259,20 @@ class ChoosingShard(Shard):
             crowd.multiplier += dual * dp
 
     def powers(self) -> dict[str, NDArray[Any]]:
-        """As `Shard.powers`; of each device, in the order of `Choices`, the schedules held: `share` (D,held), what each
-        costs by itself `share_eur` (D,held), `share_kw` and `share_mode` (D,held,T)."""
+        """As `Shard.powers`; of each device, in the order of `Choices`, what `Held` has, as `held_..`."""
         out: dict[str, NDArray[Any]] = dict(super().powers())
         count, isps = len(self.choices), self.layout.isps
-        out["share"], out["share_eur"] = np.zeros((count, _HELD)), np.zeros((count, _HELD))
-        out["share_kw"] = np.zeros((count, _HELD, isps))
-        out["share_mode"] = np.zeros((count, _HELD, isps), np.int8)
+        share = np.zeros((count, _HELD))
+        held = Held(share, *(np.zeros((count, _HELD, isps), kind) for kind in (np.int8, float, float)))
         for crowd in self._crowds:
             shape = (crowd.devices, _HELD, crowd.homes.size)
             x = np.where(crowd.used, crowd.of(self.shares.x), 0.0)
-            out["share"][crowd.device] = x.reshape(shape).transpose(0, 2, 1)
-            out["share_eur"][crowd.device] = crowd.own.reshape(shape).transpose(0, 2, 1)
-            for name, held in (("share_kw", crowd.power), ("share_mode", crowd.mode)):
-                out[name][crowd.device] = held.reshape(isps, *shape).transpose(1, 3, 2, 0)
+            held.share[crowd.device] = x.reshape(shape).transpose(0, 2, 1)
+            for name in _SCHEDULE:
+                mine = getattr(crowd, name).reshape(isps, *shape)
+                getattr(held, name)[crowd.device] = mine.transpose(1, 3, 2, 0)
         self._systems = []
-        return out
+        return out | {f"held_{name}": getattr(held, name) for name in HELD}
 
 
 def _openings(buy: FloatArray) -> list[FloatArray]:
