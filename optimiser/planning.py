@@ -163,7 +163,7 @@ def _decisions(
 
 
 def _settled(found: Plan, raw: central.Raw, device: Decision, enough_eur: float) -> bool:
-    """Whether a plan is about the best there is for what the devices do: what it lacks then, other choices must give."""
+    """Whether a plan is about the best there is for what the devices do: the rest is theirs."""
     return found.cost_eur - raw.bound_eur - float(device.schedules.own_eur.sum()) <= _ABOUT * enough_eur
 
 
