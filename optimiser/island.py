@@ -3,7 +3,8 @@
 While it lasts, the members' net powers add up to zero in every ISP, exactly and by construction: a small programme
 decides with foresight which load the stored energy is kept for, and one forward pass makes that exact. Load is shed in
 the order of priority; PV serves load first, then batteries, heat pumps, EVs; what nobody can take is curtailed. Floors
-of EVs and rooms do not hold in an island: what they miss is reported, and made up for after the return.
+of EVs and rooms do not hold in an island: what they miss is reported, and made up for after the return. Nor need the
+members' batteries end the day as full as they were meant to: the grid that has just come back is worth more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy.optimize import linprog
 
 from datamodels import Problem
 from optimiser.envelopes import Shortfall, shortfalls, stores
-from optimiser.plans import Plan, Status
+from optimiser.plans import Plan, Status, gap_of
 from optimiser.portfolio import Appliances, FloatArray, InputError, IntArray, Limits, Portfolio, Tariffs
 from optimiser.rolling import Reach, State, replan
 
@@ -32,6 +33,7 @@ _MOVED = (
     "pv_kw",
     "bat_charge_max_kw",
     "bat_discharge_max_kw",
+    "bat_final_min_kwh",
     "ev_max_kw",
     "ev_energy_min_kwh",
     "ev_energy_max_kwh",
@@ -51,14 +53,15 @@ class Island:
     """`members` (N,) are cut off from ISP `start` to before ISP `end` (from 0; `end` may be T).
 
     `priority` (N,): load of a higher one is shed later; equal ones share. After the return, a member's import grows to
-    its connection's rating over `ramp_isps`.
+    its connection's rating, and a room that is too cold back into its comfort band, over `ramp_isps`: all heat pumps at
+    once would cut the feeder off again.
     """
 
     members: NDArray[np.bool_]
     start: int
     end: int
     priority: IntArray
-    ramp_isps: int = 4
+    ramp_isps: int = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,9 @@ def islanded(
     """The day planned again from `island.start` on, while some homes are on their own until `island.end`.
 
     `state` is where the homes stand at `island.start`; devices out of reach are not used in the island. All others, and
-    the members from `end` on, are planned together as `replan` does, within the limits.
+    the members from `end` on, are planned together as `replan` does, within the limits. In the island a home's load is
+    its served load, what flows between homes costs what the tariffs say, and the sum over members is zero to rounding.
+    Shed load, missed floors and appliances that wait are in the plan's `problems`, a sentence in its `notes`.
 
     Raises:
         InputError: as `replan`, or the island has no member, no ISP, or a priority of another shape.
@@ -115,7 +120,7 @@ def islanded(
         gap=gap,
         budget_s=budget_s,
     )
-    return _told(portfolio, island, state, members, way, plan)
+    return _told(portfolio, tariffs, island, state, members, way, plan)
 
 
 def _check(p: Portfolio, island: Island) -> list[Problem]:
@@ -270,6 +275,7 @@ class _Isp:
     heat: FloatArray
     ev: FloatArray
     pv: FloatArray
+    own: FloatArray  # PV that the connection cannot export, but the home's load can use
     source: FloatArray  # unsteerable generation: load below zero
     discharge: FloatArray
 
@@ -278,15 +284,17 @@ class _Isp:
         dt, eta, zero = p.dt_h, p.bat_efficiency, np.zeros(p.homes)
         room = np.maximum(p.bat_capacity_kwh - energy, 0.0)
         rise = np.where(p.has_heat_pump, p.th_max[:, t] - p.th_a * warmth - p.th_w[:, t], 0.0)
+        load = np.maximum(p.load_kw[:, t], 0.0)
+        own = np.minimum(load, np.maximum(p.pv_kw[:, t] - p.exp_max_kw[:, t], 0.0))
         takes = [
-            np.maximum(p.load_kw[:, t], 0.0),
+            load - own,
             np.where(p.has_battery, np.minimum(p.bat_charge_max_kw[:, t], room / (dt * eta)), 0.0),
             np.clip(rise / np.maximum(p.th_b[:, t], _KW), 0.0, p.hp_max_kw[:, t]),
             np.clip((p.ev_energy_max_kwh[:, t] - driven) / (dt * p.ev_efficiency), 0.0, p.ev_max_kw[:, t]),
         ]
         gives = [
             np.maximum(-p.load_kw[:, t], 0.0),
-            p.pv_kw[:, t],
+            p.pv_kw[:, t] - own,
             np.where(p.has_battery, np.minimum(p.bat_discharge_max_kw[:, t], energy * eta / dt), 0.0),
         ]
         for flows, most in ((takes, p.imp_max_kw[:, t]), (gives, p.exp_max_kw[:, t])):
@@ -296,7 +304,7 @@ class _Isp:
                 used = used + flows[n]
         load, charge, heat, ev = takes
         source, pv, discharge = gives
-        return cls(load, charge, heat, ev, pv, source, discharge)
+        return cls(load, charge, heat, ev, pv, own, source, discharge)
 
     def shared(self, classes: list[IntArray], wanted: FloatArray) -> tuple[FloatArray, ...]:
         """Battery, EV, heat pump, PV (K,), and what is shed: load by rising importance, or unwanted generation."""
@@ -317,7 +325,7 @@ class _Isp:
         ev, left = _spread(left, np.zeros_like(charge), self.ev)
         pv, left = _spread(left, pv, np.zeros_like(pv))
         source, left = _spread(left, source, np.zeros_like(source))
-        return charge - discharge, ev, heat, pv, (self.load - served) - (self.source - source)
+        return charge - discharge, ev, heat, pv + self.own, (self.load - served) - (self.source - source)
 
 
 def _spread(amount: float, now: FloatArray, most: FloatArray) -> tuple[FloatArray, float]:
@@ -352,6 +360,10 @@ def _returning(
     share = np.arange(1, island.ramp_isps + 1)[: p.isps - island.end] / (island.ramp_isps + 1)
     load = np.maximum(p.load_kw + running, 0.0)[members, later]
     changed["imp_max_kw"][members, later] = np.maximum(p.imp_max_kw[members, later] * share, load)
+    floor = p.th_min[members, later]
+    cold = np.where(np.isfinite(floor), np.minimum(warm[:, None] - floor, 0.0), 0.0)
+    changed["th_min"][members, later] = floor + (1.0 - share) * cold
+    changed["bat_final_min_kwh"][members] = np.minimum(p.bat_final_min_kwh[members], way.battery_kwh[:, -1])
     stood = {"battery_kwh": way.battery_kwh[:, -1], "ev_kwh": driven, "thermal": warm}
     after = {name: np.array(getattr(state, name)) for name in stood}
     for name, values in stood.items():
@@ -370,7 +382,9 @@ def _postponed(p: Portfolio, island: Island, begun: IntArray) -> Appliances:
     return Appliances(a.home, first, last, a.length, profile)
 
 
-def _told(p: Portfolio, island: Island, state: State, members: IntArray, way: _Way, plan: Plan) -> Islanded:
+def _told(
+    p: Portfolio, tariffs: Tariffs, island: Island, state: State, members: IntArray, way: _Way, plan: Plan
+) -> Islanded:
     """The plan with the island's powers and states in it, and everything that was missed."""
     place = np.ix_(members, np.arange(island.start, island.end))
     gone = np.where(p.has_ev[members], state.ev_kwh[members], 0.0)[:, None]
@@ -392,14 +406,17 @@ def _told(p: Portfolio, island: Island, state: State, members: IntArray, way: _W
     ]
     costs = plan.home_cost_eur.copy()
     costs[members] += wear
+    bound = plan.bound_eur + float(wear.sum())
     unserved, black = np.zeros(p.load_kw.shape), np.zeros(p.isps, bool)
     unserved[place] = way.unserved_kw
     asked = np.maximum(way.load_kw, 0.0)
     dark = (asked.sum(axis=0) > _KW) & ((asked - way.unserved_kw).clip(min=0.0).sum(axis=0) <= _KW)
     black[island.start : island.end] = dark
     needs = stores(p)
-    floors = needs.xmin[:, members, island.start : island.end]
-    reached = np.stack([way.battery_kwh, way.ev_kwh + gone, way.thermal])
+    floors = needs.xmin[:, members, island.start :].copy()
+    floors[1, :, island.end - island.start :] = -np.inf  # these, and rooms after the ramp, the plan sees to
+    floors[2, :, island.end + island.ramp_isps - island.start :] = -np.inf
+    reached = np.stack([whole[name][members, island.start :] for name in ("battery_kwh", "ev_kwh", "thermal")])
     missed = shortfalls(np.maximum(floors - reached, 0.0), "the island could not supply it")
     missed = [replace(s, home=int(members[s.home or 0]), isp=s.isp + island.start) for s in missed]
     missed += _shed(members, way.unserved_kw, island.start)
@@ -416,7 +433,8 @@ def _told(p: Portfolio, island: Island, state: State, members: IntArray, way: _W
         plan,
         **whole,
         home_cost_eur=costs,
-        bound_eur=plan.bound_eur + float(wear.sum()),
+        bound_eur=bound,
+        gap=gap_of(float(costs.sum()) + plan.penalty_eur, bound, p, tariffs),
         status=Status.HOME_INFEASIBLE if missed else plan.status,
         problems=(*missed, *plan.problems),
         notes=(*plan.notes, note),

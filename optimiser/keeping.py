@@ -26,7 +26,7 @@ from optimiser.central import POWERS, Raw
 from optimiser.plans import Plan, home_costs
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
 
-__all__ = ["Kept", "patches"]
+__all__ = ["Kept", "alone", "patches"]
 
 _SIGNS = (1.0, -1.0, 1.0, 1.0, -1.0)  # of POWERS in a home's net power
 _HELPERS = (8, 24)
@@ -84,11 +84,11 @@ def patches(p: Portfolio, limits: Limits, tariffs: Tariffs, kept: Kept, nudge_eu
     homes = np.zeros(0, np.int64) if kept.changed is None else np.flatnonzero(kept.changed)
     multipliers = answer.multipliers
     if homes.size:
-        proof = _alone(p, limits, tariffs, homes, answer.price_eur_per_kwh)
+        _, proof = alone(p, limits, tariffs, homes, answer.price_eur_per_kwh)
         if proof is None:
             return
         multipliers = multipliers.copy()
-        multipliers[homes] = proof
+        multipliers[homes] = proof.multipliers
     proven = certain_bound(p, limits, tariffs, answer.price_eur_per_kwh, multipliers)
     answer = replace(answer, multipliers=multipliers, bound_eur=max(proven, answer.bound_eur))
     if not homes.size:
@@ -163,14 +163,15 @@ def _mixed(p: Portfolio, limits: Limits, tariffs: Tariffs, first: Raw, second: R
     )
 
 
-def _alone(p: Portfolio, limits: Limits, tariffs: Tariffs, homes: IntArray, price: FloatArray) -> FloatArray | None:
-    """Multipliers of homes that answer the prices by themselves."""
+def alone(
+    p: Portfolio, limits: Limits, tariffs: Tariffs, homes: IntArray, price: FloatArray
+) -> tuple[Portfolio, Raw | None]:
+    """Some homes, and how they answer the prices (G,T) by themselves; None where they cannot keep their own needs."""
     part = replace(p.take(homes), group=np.zeros(homes.size, np.int64))
     felt = limits.at_groups(price)[p.group[homes]]
     own = tariffs.take(homes)
     priced = Tariffs(own.buy_eur_per_kwh + felt, own.sell_eur_per_kwh + felt)
-    raw = central.solve(central.build(part, Limits.none(1, p.isps), priced), part)
-    return None if raw is None else raw.multipliers
+    return part, central.solve(central.build(part, Limits.none(1, p.isps), priced), part)
 
 
 def _helpers(p: Portfolio, changed: IntArray, count: int) -> IntArray:

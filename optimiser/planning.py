@@ -13,10 +13,10 @@ from optimiser import central, interior
 from optimiser.envelopes import Present, Shortfall, relax, shortfalls, stores
 from optimiser.integer import Decision, decisions, fixed, within_reach
 from optimiser.interior import Carrier
-from optimiser.keeping import Kept, patches
+from optimiser.keeping import Kept, alone, patches
 from optimiser.plans import Plan, assemble, bill_scale
-from optimiser.portfolio import InputError, Limits, Portfolio, Tariffs, check
-from optimiser.repair import Trajectories, repair
+from optimiser.portfolio import FloatArray, InputError, Limits, Portfolio, Tariffs, check
+from optimiser.repair import PER_HOME, Trajectories, repair
 from optimiser.schedules import Choices
 
 __all__ = ["diagnose", "plan", "schedule"]
@@ -109,6 +109,7 @@ def schedule(
         settled, more = _within_connections(settled, tariffs)
         for raw in _candidates(settled, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
             way = _repaired(settled, limits, raw, excess_kw=raw.excess_kw)
+            way = _connected(settled, limits, tariffs, way, raw.price_eur_per_kwh)
             bound = _proven(raw, device, more)
             asked = gap * kept.slack if kept and not raw.iterations else gap
             enough = asked * max(1.0, abs(spent_eur + bound) / max(abs(bound), scale))
@@ -250,6 +251,24 @@ def _repaired(p: Portfolio, limits: Limits, raw: central.Raw, **options: Any) ->
         pv_kw=raw.pv_kw,
         **options,
     )
+
+
+def _connected(
+    p: Portfolio, limits: Limits, tariffs: Tariffs, way: Trajectories, price_eur_per_kwh: FloatArray
+) -> Trajectories:
+    """The trajectories with those homes planned exactly, each by itself at the prices, whose stores the repair led to
+    where their connection is too small for them: envelopes do not know connections."""
+    homes = np.flatnonzero(way.unkept_kw.max(axis=1) > _TOLERANCE)
+    if not homes.size:
+        return way
+    part, raw = alone(p, limits, tariffs, homes, price_eur_per_kwh)
+    if raw is None:
+        return way
+    own = _repaired(part, Limits.none(1, p.isps), raw)
+    whole: dict[str, Any] = {name: np.array(getattr(way, name)) for name in PER_HOME}
+    for name, values in whole.items():
+        values[homes] = getattr(own, name)
+    return replace(way, **whole)
 
 
 def _respect_connections(p: Portfolio, tariffs: Tariffs) -> tuple[Portfolio, list[Shortfall]]:

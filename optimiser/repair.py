@@ -7,7 +7,7 @@ still allow: PV first, then battery, EV, heat pump. The result is feasible whate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optimiser.envelopes import Present, envelope, present_in, stores
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio
 
-__all__ = ["Trajectories", "repair", "states_from"]
+__all__ = ["PER_HOME", "Trajectories", "repair", "states_from"]
 
 _KW = 1e-9
 _USELESS = 1e-12  # a gain per kW below this moves nothing
@@ -41,6 +41,9 @@ class Trajectories:
     thermal: FloatArray
     unkept_kw: FloatArray
     simultaneous_kwh: float
+
+
+PER_HOME = tuple(f.name for f in fields(Trajectories) if f.name != "simultaneous_kwh")
 
 
 def repair(

@@ -137,6 +137,8 @@ def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None 
         yield Iterate(number, spent, best, price)
         count = state.count + 2 * box.count
         mu = (state.product + box.complementarity()) / count
+        if mu <= 0.0:  # lost in rounding: there is nothing left to gain
+            return
         offers = reduce(add, [shard.factor() for shard in shards])
         box.aim(margins.reduced(price))
         try:

@@ -39,5 +39,21 @@ def test_islands_balance_shed_in_order_and_keep_their_stores(
         least = priority[shed[:, t] > 1e-6].max()
         below = priority < least
         np.testing.assert_allclose(shed[below, t], asked[below, t], atol=1e-6)
+    energy, driven, warmth = state.battery_kwh, state.ev_kwh, state.thermal
+    for t in range(start, p.isps):
+        power = told.battery_kw[:, t]
+        energy = energy + p.dt_h * np.where(power > 0, power * p.bat_efficiency, power / p.bat_efficiency)
+        driven = driven + p.dt_h * p.ev_efficiency * told.ev_kw[:, t]
+        warmth = p.th_a * warmth + p.th_b[:, t] * told.hp_kw[:, t] + p.th_w[:, t]
+        np.testing.assert_allclose(told.battery_kwh[p.has_battery, t], energy[p.has_battery], atol=1e-6)
+        np.testing.assert_allclose(told.ev_kwh[p.has_ev, t], driven[p.has_ev], atol=1e-6)
+        np.testing.assert_allclose(told.thermal[p.has_heat_pump, t], warmth[p.has_heat_pump], atol=1e-6)
+    used = told.battery_kw + told.ev_kw + told.hp_kw - told.pv_kw
+    np.testing.assert_allclose(told.net_kw[:, start:], (told.load_kw + used)[:, start:], atol=1e-8)
+    np.testing.assert_allclose(told.load_kw[:, window] + shed, p.load_kw[:, window], atol=1e-9)
+    assert (told.pv_kw <= p.pv_kw + 1e-9).all()
+    assert (told.hp_kw <= p.hp_max_kw + 1e-9).all()
+    assert (told.ev_kw <= p.ev_max_kw + 1e-9).all()
+    assert told.bound_eur <= told.cost_eur + 1e-6
     assert (told.net_kw[:, window] <= p.imp_max_kw[:, window] + 1e-6).all()
     assert (told.net_kw[:, window] >= -p.exp_max_kw[:, window] - 1e-6).all()

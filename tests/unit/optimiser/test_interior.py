@@ -88,15 +88,6 @@ def test_the_answer_is_the_same_bytes_each_time(distributed: None) -> None:
     assert np.array_equal(plan(*case).net_kw, plan(*case).net_kw)
 
 
-def test_the_order_of_homes_does_not_matter(distributed: None) -> None:
-    portfolio, limits, tariffs = neighbourhood(40, 6)
-    order = np.random.default_rng(1).permutation(40)
-    mixed = plan(portfolio.take(order), limits, tariffs.take(order))
-    straight = plan(portfolio, limits, tariffs)
-    assert mixed.cost_eur == pytest.approx(straight.cost_eur, rel=1e-3)
-    assert np.abs(mixed.net_kw - straight.net_kw[order]).mean() < 0.1
-
-
 def test_congestion_points_are_priced_each_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """OPT-09: two points, one of them of a single home; only the limited one has a price."""
     portfolio, limits, tariffs = neighbourhood(40, 1)
