@@ -15,11 +15,12 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
 from functools import cache, partial
+from math import isfinite
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -71,7 +72,7 @@ def encode(value: Any) -> Any:
     """A canonical object as JSON-ready data, not to be changed.
 
     Raises:
-        ValueError: a datetime is not aware.
+        ValueError: a datetime is not aware, or a number not finite.
         TypeError: the value is of no canonical type.
     """
     cls = type(value)
@@ -96,7 +97,7 @@ def dumps(value: Any) -> str:
     Raises:
         ValueError: a number is not finite, or a datetime not aware.
     """
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def loads(text: str | bytes, cls: type[T] | None = None) -> Any:
@@ -113,9 +114,16 @@ def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat()
 
 
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return value
+
+
 _RULES: tuple[tuple[tuple[type, ...], Codec], ...] = (
     ((Enum,), lambda v: v.value),
-    ((bool, int, float, str, type(None)), lambda v: v),
+    ((bool, int, str, type(None)), lambda v: v),
+    ((float,), _finite),
     ((tuple, list), lambda v: [_ROWS.get(type(item), encode)(item) for item in v]),
     ((frozenset, set), lambda v: sorted(encode(item) for item in v)),
     ((dict,), lambda v: {str(key): encode(item) for key, item in v.items()}),
@@ -143,7 +151,7 @@ def _encoder(cls: type) -> Codec:
 
 def _long(cls: type) -> Codec:
     """With the names of class and fields."""
-    names = tuple(_hints(cls))
+    names = tuple(field.name for field in fields(cls)) if is_dataclass(cls) else _hints(cls).keys()
     return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.ports import Change
+from datamodels import encode
 from interop.store import Batch, Document, StorePort
 
 __all__ = ["AdapterState"]
@@ -35,7 +36,7 @@ class AdapterState:
 
     def documents(self, changes: Sequence[Change]) -> tuple[Document, ...]:
         """Changes as documents, for whoever commits them together with something else and then calls `absorb`."""
-        return tuple(Document(self.space, c.kind, c.key, c.value and dict(c.value)) for c in changes)
+        return tuple(Document(self.space, c.kind, c.key, c.value and encode(dict(c.value))) for c in changes)
 
     def absorb(self, changes: Sequence[Change]) -> None:
         for change in changes:

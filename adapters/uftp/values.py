@@ -157,6 +157,7 @@ def _read_duration(text: str) -> str:
     return text
 
 
+@lru_cache(_CACHED)
 def duration(text: str) -> timedelta | None:
     """Length of an xs:duration; None where it has none that holds on every day (years, months) or is absurd."""
     found = _DURATION.fullmatch(text)

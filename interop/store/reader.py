@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 from adapters.ports import Direction
 from datamodels import Quality, Quantity, Telemetry
-from interop.store import chain
+from interop.store import chain, text
 from interop.store.base import (
     ChainReport,
     Document,
@@ -95,7 +94,7 @@ class Reader:
         if kind is not None:
             query, values = query + " AND kind = ?", [space, kind]
         rows = self._main.execute(query + " ORDER BY rowid", values)
-        return [Document(s, k, key, json.loads(v)) for s, k, key, v in rows]
+        return [Document(s, k, key, text.load(v)) for s, k, key, v in rows]
 
     def events(self, after: int = 0, limit: int = 1000, kinds: Sequence[str] = ()) -> list[EventRow]:
         return self._events("ORDER BY seq LIMIT ?", after, limit, kinds)
@@ -108,7 +107,7 @@ class Reader:
         if kinds:
             query += f" AND kind IN ({', '.join('?' * len(kinds))})"
         rows = self._main.execute(f"{query} {order}", (after, *kinds, limit))
-        return [EventRow(s, instant(at), k, json.loads(d), p, h) for s, at, k, d, p, h in rows]
+        return [EventRow(s, instant(at), k, text.load(d), p, h) for s, at, k, d, p, h in rows]
 
     def messages(self, conversation: str | None = None, peer: str | None = None, limit: int = 200) -> list[MessageRow]:
         conditions = {"conversation_id = :conversation": conversation, "peer = :peer": peer}
@@ -176,8 +175,8 @@ def _open(path: Path, shared: bool) -> sqlite3.Connection:
     return connection
 
 
-def _json(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+def _json(stored: str | None) -> Any:
+    return None if stored is None else text.load(stored)
 
 
 def _inbox_row(row: Sequence[Any]) -> InboxRow:
@@ -234,7 +233,7 @@ def _message_row(row: Sequence[Any]) -> MessageRow:
         state,
         reason,
         None if accepted is None else bool(accepted),
-        tuple(json.loads(reasons)),
+        tuple(text.load(reasons)),
         _json(message),
         raw,
     )

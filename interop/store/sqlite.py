@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import sqlite3
 import threading
@@ -17,11 +16,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from adapters.ports import ReceiptStatus
 from datamodels import Quantity, Telemetry
-from interop.store import chain
+from interop.store import chain, text
 from interop.store.base import (
     AlreadyHandled,
     Batch,
@@ -232,10 +231,6 @@ def _connect(path: Path, family: str, synchronous: str) -> sqlite3.Connection:
 # --- one batch, inside a transaction ------------------------------------------------------------------------------
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
     receipt, seq, stored, requeued = None, 0, False, 0
     events: list[Event] = []
@@ -254,9 +249,9 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
                 mark.state,
                 mark.reason,
                 mark.kind,
-                None if mark.message is None else _text(mark.message),
+                None if mark.message is None else text.dump(mark.message),
                 mark.accepted,
-                _text(mark.reasons),
+                text.dump(mark.reasons),
                 mark.seq,
             ),
         )
@@ -280,7 +275,7 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
     if batch.answers:
         connection.executemany(
             "UPDATE outbox SET accepted = ?, reasons = ? WHERE message_id = ?",
-            [(a.accepted, _text(a.reasons), a.message_id) for a in batch.answers],
+            [(a.accepted, text.dump(a.reasons), a.message_id) for a in batch.answers],
         )
     _log(connection, [*events, *batch.events])
     return Committed(receipt, seq, stored, queued, requeued)
@@ -321,7 +316,7 @@ def _insert(connection: sqlite3.Connection, entry: InboxEntry, *, conflict: bool
             entry.kind,
             entry.conversation_id,
             entry.raw,
-            None if entry.content is None else _text(entry.content),
+            None if entry.content is None else text.dump(entry.content),
             stamp(entry.received_at),
         ),
     )
@@ -346,7 +341,7 @@ def _document(connection: sqlite3.Connection, document: Document) -> None:
     else:
         connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            (document.space, document.kind, document.key, _text(document.value)),
+            (document.space, document.kind, document.key, text.dump(document.value)),
         )
 
 
@@ -362,7 +357,7 @@ def _queue(connection: sqlite3.Connection, entry: OutboxEntry) -> int | None:
             entry.conversation_id,
             entry.kind,
             entry.body,
-            None if entry.message is None else _text(entry.message),
+            None if entry.message is None else text.dump(entry.message),
             entry.answers,
             entry.cause,
             stamp(entry.queued_at),
@@ -381,7 +376,7 @@ def _log(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     seq, head = last or (0, chain.GENESIS)
     rows = []
     for event in events:
-        seq, at, data, before = seq + 1, stamp(event.at), _text(dict(event.data)), head
+        seq, at, data, before = seq + 1, stamp(event.at), text.dump(dict(event.data)), head
         head = chain.link(before, seq, at, event.kind, data)
         rows.append((seq, at, event.kind, data, before, head))
     connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)

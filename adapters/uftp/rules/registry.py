@@ -44,14 +44,21 @@ class Spans:
         self.where = where
         self.firsts: Sequence[int] = parent.column("Start")
         self.lasts = self.firsts
+        forward = True
         if durations.count(1) != len(durations):
             self.lasts = [first + length - 1 for first, length in zip(self.firsts, durations, strict=True)]
-        self.in_order = all(map(le, self.firsts, self.lasts)) and all(map(lt, self.lasts, self.firsts[1:]))
+            forward = all(map(le, self.firsts, self.lasts))
+        self.in_order = forward and all(map(lt, self.lasts, self.firsts[1:]))
         """Whether each element lies after the one before it, so that none is addressed twice."""
 
     @property
     def pairs(self) -> Iterator[tuple[int, int]]:
         return zip(self.firsts, self.lasts, strict=True)
+
+    @property
+    def end(self) -> int:
+        """The highest number; 0 without any."""
+        return self.lasts[-1] if self.in_order and self.lasts else max(self.lasts, default=0)
 
     def within(self, first: int, last: int) -> bool:
         """Whether all of them, in order, lie within first..last; False where that is not clear."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import le
 
 from adapters.ports import Direction
 from adapters.uftp.rules.general import SERIES
@@ -72,7 +73,7 @@ def not_expired(context: Context) -> Iterator[Finding]:
 @rule("R4", ("FlexRequest", "FlexOffer"), "ExpirationDateTime out of bounds", "3.5 generic reasons")
 def expires_before_delivery(context: Context) -> Iterator[Finding]:
     end = context.last_isp or 0
-    last = max((max(spans.lasts, default=0) for spans in context.spans), default=0)
+    last = max((spans.end for spans in context.spans), default=0)
     if not 1 <= last <= end:
         return
     expires = instant(context.element["ExpirationDateTime"], context.element["TimeZone"])
@@ -91,13 +92,16 @@ def some_requested(context: Context) -> Iterator[Finding]:
 def requested_direction(context: Context) -> Iterator[Finding]:
     named = ("Disposition", "MinPower", "MaxPower", "Start")
     for disposition, low, high, start in zip(*map(context.element.column, named), strict=True):
-        if low < 0 < high and disposition == "Requested":
+        if disposition == "Requested" and low < 0 < high:
             yield Finding(f"ISP {start}", f"{low}..{high} W has no direction")
 
 
 @rule("R44", ("FlexRequest",), "Power discrepancy", "3.8")
 def bounds_in_order(context: Context) -> Iterator[Finding]:
-    for low, high, start in zip(*map(context.element.column, ("MinPower", "MaxPower", "Start")), strict=True):
+    lows, highs, starts = map(context.element.column, ("MinPower", "MaxPower", "Start"))
+    if all(map(le, lows, highs)):
+        return
+    for low, high, start in zip(lows, highs, starts, strict=True):
         if low > high:
             yield Finding(f"ISP {start}", f"MinPower {low} is above MaxPower {high}")
 

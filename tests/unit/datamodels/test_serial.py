@@ -81,7 +81,7 @@ def test_data_that_does_not_fit_is_refused(text: str, cls: type | None, message:
 def test_what_is_not_canonical_is_not_written() -> None:
     with pytest.raises(ValueError, match="aware"):
         dumps(NOW.replace(tzinfo=None))
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(ValueError, match="not finite"):
         dumps(Telemetry("r", Quantity.POWER_W, NOW, float("nan")))
     with pytest.raises(TypeError, match="complex is not canonical"):
         encode(1j)
