@@ -86,10 +86,10 @@ def test_an_attack_is_refused_quickly_and_not_echoed(name: str) -> None:
     rule, build = ATTACKS[name]
     document = build()
     data = document.encode() if isinstance(document, str) else document
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(TransportFault) as fault:
         parse(data)
-    assert time.perf_counter() - begin < SOON_S
+    assert time.process_time() - begin < SOON_S
     assert (fault.value.rule, fault.value.code) == (f"xml.{rule}", 413 if rule == "size" else 400)
     assert len(str(fault.value)) < 100
 
