@@ -7,7 +7,9 @@ written), 4 where the gap was not reached (the plan is written), 2 for input tha
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         portfolio, limits, tariffs = read_instance(given.instance)
-        with _carrier(given.workers) as carrier:
+        with _carrier(given.workers) as carrier, _alone_on_stdout():
             result = plan(
                 portfolio,
                 limits,
@@ -81,6 +83,20 @@ def _carrier(address: str | None) -> Iterator[Carrier | None]:
         raise OSError("--workers needs Dask: install gridparley[dask]") from error
     with Client(address, timeout=10) as client:  # type: ignore[no-untyped-call]
         yield cluster.carrier(client)
+
+
+@contextmanager
+def _alone_on_stdout() -> Iterator[None]:
+    """HiGHS prints lines of its own about some integer programmes: to stderr, so that what is asked for stands alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 if __name__ == "__main__":

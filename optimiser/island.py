@@ -129,6 +129,8 @@ def _check(p: Portfolio, island: Island) -> list[Problem]:
         problems.append(Problem("island.members", "members", f"are not some of {p.homes} homes"))
     if np.shape(island.priority) != (p.homes,):
         problems.append(Problem("island.priority", "priority", f"has not {p.homes} values"))
+    elif np.isin(p.modes.home, np.flatnonzero(island.members)).any():
+        problems.append(Problem("island.modes", "modes", "devices with modes are not planned in an island"))
     if not 0 <= island.start < island.end <= p.isps:
         text = f"ISPs {island.start}..{island.end} are not within 0..{p.isps}"
         problems.append(Problem("island.isps", "start", text))
@@ -146,7 +148,7 @@ def _alone(p: Portfolio, state: State, members: IntArray, window: slice, begun: 
     """The members in the island's ISPs, with only what can be steered, free of needs."""
     reach = state.reach[members] == Reach.CONTROLLED
     running = p.appliances.run_kw(begun, p.homes, p.isps)
-    part = p.take(members)
+    part = replace(p.take(members), appliances=Appliances())
 
     def cut(name: str, device: int) -> FloatArray:
         return np.where(reach[:, device, None], getattr(part, name), 0.0)[:, window]

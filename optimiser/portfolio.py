@@ -108,6 +108,16 @@ class Modes:
     def __len__(self) -> int:
         return len(self.home)
 
+    def after(self, past: NDArray[np.int8]) -> Modes:
+        """The devices once they have been in the modes `past` (D,now)."""
+        now = past.shape[1]
+        if not (len(self) and now):
+            return self
+        current = past[:, -1].astype(np.int64)
+        lasting = np.cumprod(past[:, ::-1] == current[:, None], axis=1).sum(axis=1)
+        held = lasting + np.where((lasting == now) & (current == self.current), self.held, 0)
+        return replace(self, current=current, held=held, run=np.maximum(self.run - (past > 0).sum(axis=1), 0))
+
     def take(self, homes: IntArray) -> Modes:
         """Those of some homes, which are numbered anew in the order given."""
         at, number = _owned(self.home, homes)

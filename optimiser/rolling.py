@@ -225,8 +225,16 @@ def _remainder(
         ev_energy_max_kwh=rest.ev_energy_max_kwh - gone,
         th_initial=np.where(p.has_heat_pump, state.thermal, 0.0),
         appliances=left,
+        modes=p.modes.after(_modes_until(p, now, earlier)),
     )
     return rest, lost, started
+
+
+def _modes_until(p: Portfolio, now: int, earlier: Plan | None) -> NDArray[np.int8]:
+    """Modes (D,now) that devices have been in; where no plan tells, those of the beginning."""
+    if earlier is not None and len(earlier.mode) == len(p.modes):
+        return earlier.mode[:, :now]
+    return np.tile(p.modes.current[:, None], (1, now)).astype(np.int8)
 
 
 def _led(p: Portfolio, some: NDArray[np.bool_], powers: FloatArray, present: Present) -> FloatArray:
@@ -319,7 +327,8 @@ def _spent(
     paid = Tariffs(tariffs.buy_eur_per_kwh[:, :now], tariffs.sell_eur_per_kwh[:, :now])
     excess = limits.excess_kw(limits.net_kw(p, np.pad(net, ((0, 0), (0, p.isps - now)))))
     excess[:, now:] = 0.0
-    return float(home_costs(p, paid, net, discharge).sum() + penalties(p, limits, excess).sum())
+    device = 0.0 if earlier is None else float(earlier.device_eur[:, :now].sum())
+    return float(home_costs(p, paid, net, discharge).sum() + penalties(p, limits, excess).sum()) + device
 
 
 def _join(
@@ -351,7 +360,8 @@ def _join(
     battery = whole("battery_kw", powers[_BATTERY])
     violation = limits.excess_kw(limits.net_kw(p, net))
     violation[violation < 1e-9] = 0.0
-    costs = home_costs(p, tariffs, net, np.maximum(-battery, 0.0))
+    device = whole("device_eur", tail.device_eur)
+    costs = home_costs(p, tariffs, net, np.maximum(-battery, 0.0)) + device
     penalty = penalties(p, limits, violation)
     bound, cost = spent + tail.bound_eur, float(costs.sum() + penalty.sum())
     home = [replace(s, isp=s.isp + now) for s in tail.problems if s.home is not None] + lost
@@ -376,6 +386,8 @@ def _join(
         ev_kwh=whole("ev_kwh", states[_EV]),
         thermal=whole("thermal", states[_HEAT_PUMP]),
         app_start=starts,
+        mode=np.concatenate([_modes_until(p, now, earlier), tail.mode], axis=1),
+        device_eur=device,
         price_eur_per_kwh=price,
         multipliers=np.concatenate([np.zeros((p.homes, 4, now)), tail.multipliers], axis=2),
         violation_kw=violation,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from optimiser.central import Raw, coupling_box
 from optimiser.interior import fast
 from optimiser.interior.coordinator import Iterate, Margins, iterate
 from optimiser.interior.fleet import Carrier, Homes, in_process, joined, resumed
-from optimiser.portfolio import Limits, Portfolio, Tariffs
+from optimiser.portfolio import Appliances, Limits, Portfolio, Tariffs
 from optimiser.schedules import HELD, Held
 
 __all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
@@ -86,7 +87,13 @@ def warm_up() -> bool:
     from optimiser.synthetic import neighbourhood
 
     p, limits, tariffs = neighbourhood(40, 1)
-    return fast.warm_up(lambda: next(candidates(p, limits, tariffs, gap=1.0, scale=1.0)))
+    once = Appliances(np.array([0]), np.array([0]), np.array([9]), np.array([1]), np.array([[1.0]]))
+
+    def rehearse() -> None:
+        for homes in (p, replace(p, appliances=once)):
+            next(candidates(homes, limits, tariffs, gap=1.0, scale=1.0))
+
+    return fast.warm_up(rehearse)
 
 
 def _raw(p: Portfolio, shards: Sequence[Homes], margins: Margins, last: Iterate, late: bool) -> Raw:

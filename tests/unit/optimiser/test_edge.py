@@ -81,6 +81,9 @@ def test_request_to_offer_and_order_to_limits(street: Callable[..., Case], day: 
     assert option.price == option.price.quantize(Decimal("0.01"))
     assert 0 <= float(option.price) - first.price_eur < 0.01
     assert edge.offer_option(second, "2", flex).price <= option.price
+    assert option.min_activation == 1
+    parts = edge.offer_option(first, "1", flex, Decimal("0.30"))
+    assert (parts.min_activation, parts.price, parts.power) == (Decimal("0.30"), option.price, option.power)
     ordered = edge.ordered_limits(prognosis, [option.power], limits)
     assert ordered.hi_kw[0, 69] == pytest.approx((prognosis.power_w[69] - 1500) / 1000)
     delivered = plan(portfolio, ordered, tariffs).group_w[0]

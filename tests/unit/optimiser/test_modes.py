@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from optimiser import Appliances, InputError, Limits, Modes, Portfolio, Status, Tariffs, plan
+from optimiser import Appliances, InputError, Limits, Modes, Portfolio, State, Status, Tariffs, plan, replan
 from optimiser.instance import read_instance, write_instance
+from optimiser.island import Island, islanded
 from optimiser.schedules import Choices
 from optimiser.synthetic import neighbourhood
 
@@ -288,6 +289,31 @@ def test_plans_cost_what_the_integer_programme_says(seed: int) -> None:
     assert result.bound_eur <= best + 1e-6
     assert best - 1e-6 <= result.cost_eur <= best + 1e-3 * abs(best)
     assert all(allowed(p.modes, d, result.mode[d]) for d in range(len(m)))
+
+
+def test_replanning_goes_on_from_the_modes_of_then() -> None:
+    """A pump that has run two of four ISPs at 2 may not stop, and what is left to run is two ISPs."""
+    pump = replace(on_off([0], 2.0, 4, on=3, off=1), cost_eur_per_h=np.array([[0.0, 0.01]]))
+    cheap = np.array([[0.3, 0.1, 0.1, 0.1, 0.1, 0.3, 0.3, 0.3]])
+    p, none, prices = of(pump, 8), Limits.none(1, 8), Tariffs(cheap, cheap - 0.05)
+    before = plan(p, none, prices)
+    assert before.mode.tolist() == [[0, 1, 1, 1, 1, 0, 0, 0]]
+    dear = np.array([[0.3, 0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1]])
+    again = replan(p, none, Tariffs(dear, dear - 0.05), now=3, state=State.foreseen(p, before, 3), earlier=before)
+    assert again.mode.tolist() == [[0, 1, 1, 1, 0, 0, 0, 1]] or again.mode.tolist() == [[0, 1, 1, 1, 0, 0, 1, 0]]
+    assert again.cost_eur == pytest.approx(2.0 * (0.1 + 0.1 + 0.9 + 0.1) + 0.04)
+    assert again.device_eur[0].sum() == pytest.approx(0.04)
+    assert again.bound_eur <= again.cost_eur + 1e-9
+
+
+def test_devices_with_modes_are_refused_in_an_island() -> None:
+    p = of(on_off([0], 2.0, 0, on=1, off=1), 8)
+    flat = Tariffs(np.full((1, 8), 0.3), np.full((1, 8), 0.1))
+    none = Limits.none(1, 8)
+    before = plan(p, none, flat)
+    island = Island(np.array([True]), 2, 4, np.array([1]))
+    with pytest.raises(InputError, match="modes"):
+        islanded(p, none, flat, island, state=State.foreseen(p, before, 2), earlier=before)
 
 
 @pytest.mark.parametrize(

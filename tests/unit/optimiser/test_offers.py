@@ -58,6 +58,18 @@ def test_each_option_resolves_to_its_price(case: Case, baseline: Plan, judge: Ca
         judge((portfolio, limits, tariffs), option.plan, tolerance=1e-5)
 
 
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_a_part_of_an_option_costs_no_more_than_that_part_of_its_price(case: Case, baseline: Plan, part: float) -> None:
+    """What is paid for a part (from the minimum activation on) is in proportion, and the true cost curve is convex."""
+    portfolio, _, tariffs = case
+    option = offers(portfolio, tariffs, baseline, ask({36: -2500.0, 37: -2500.0}), 1)[0]
+    hi = np.full((1, 48), np.inf)
+    hi[0, 36:38] = (baseline.group_w[0, 36:38] + part * option.power_w[36:38]) / 1000
+    some = plan(portfolio, Limits(np.full((1, 48), -np.inf), hi), tariffs)
+    assert some.violation_kw.max() == 0.0
+    assert some.cost_eur - baseline.cost_eur <= part * option.price_eur + option.price_error_eur + 2e-6
+
+
 def test_more_consumption_can_be_asked_for(case: Case, baseline: Plan) -> None:
     option = offers(case[0], case[2], baseline, ask({4: 1500.0, 5: 1500.0}), 1)[0]
     assert option.power_w[[4, 5]].tolist() == [1500, 1500]
