@@ -87,7 +87,7 @@ def _carrier(address: str | None) -> Iterator[Carrier | None]:
 
 @contextmanager
 def _alone_on_stdout() -> Iterator[None]:
-    """HiGHS prints lines of its own about some integer programmes: to stderr, so that what is asked for stands alone."""
+    """HiGHS prints lines of its own about some integer programmes: to stderr, so that a plan stands alone."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
