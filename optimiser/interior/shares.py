@@ -239,6 +239,7 @@ class ChoosingShard(Shard):
             dp = both @ (lacking + some.transpose(0, 2, 1) @ priced)
             self._dmultiplier.append(np.ascontiguousarray(dp[:, :, 0].T))
             v = (some @ dp - inverse @ priced)[:, :, 0].T
+            # v follows from the home's small system, not from dy: theta would magnify the last digits of dy.
             theta = crowd.of(self.shares.theta)
             self._gradient[crowd.place] = (v / np.where(theta > 0, theta, 1.0)).ravel()
             balance[:, crowd.homes] += crowd.drawn(v)
