@@ -32,14 +32,13 @@ _SIGNS = (1.0, -1.0, 1.0, 1.0, -1.0)  # of POWERS in a home's net power
 _HELPERS = (8, 24)
 _FEW, _SHARE = 3, 0.05
 """As many homes, or this share of all, may have changed for a patch to be worth trying."""
-_MIXTURES = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
     """Answers for the horizon at hand that may do once more: one, or two whose limits today's lie between.
 
-    `changed` (N,) are the homes that they do not fit; None where the limits changed, so that they are but a start.
+    `changed` (N,) are the homes that one does not fit; None where the limits changed, so that it is but a start.
     `slack`: as many times the gap asked for is good enough for what costs so little to find.
     """
 
@@ -80,7 +79,10 @@ def patches(p: Portfolio, limits: Limits, tariffs: Tariffs, kept: Kept, nudge_eu
     """The earlier answer, or the best mixture of two, with the changed homes planned anew; with few helpers first, then
     with more. None where a changed home cannot be planned by itself."""
     answers = [_within(p, limits, answer) for answer in kept.answers]
-    answer = answers[0] if len(answers) == 1 else _mixed(p, limits, tariffs, answers[0], answers[1])
+    if len(answers) == 2:
+        yield _mixed(p, limits, tariffs, answers[0], answers[1])
+        return
+    answer = answers[0]
     homes = np.zeros(0, np.int64) if kept.changed is None else np.flatnonzero(kept.changed)
     multipliers = answer.multipliers
     if homes.size:
@@ -90,7 +92,7 @@ def patches(p: Portfolio, limits: Limits, tariffs: Tariffs, kept: Kept, nudge_eu
         multipliers = multipliers.copy()
         multipliers[homes] = proof.multipliers
     proven = certain_bound(p, limits, tariffs, answer.price_eur_per_kwh, multipliers)
-    answer = replace(answer, multipliers=multipliers, bound_eur=max(proven, answer.bound_eur))
+    answer = replace(answer, multipliers=multipliers, bound_eur=proven)
     if not homes.size:
         yield answer
         return
@@ -145,22 +147,11 @@ def _mixed(p: Portfolio, limits: Limits, tariffs: Tariffs, first: Raw, second: R
         share = np.clip(result.x[: p.homes], 0.0, 1.0)
         np.maximum.at(excess, where, result.x[p.homes :])
     powers = {n: getattr(first, n) + share[:, None] * (getattr(second, n) - getattr(first, n)) for n in POWERS}
-    proofs = []
-    for part in _MIXTURES:
-        price, multipliers = (
-            (1.0 - part) * getattr(first, name) + part * getattr(second, name)
-            for name in ("price_eur_per_kwh", "multipliers")
-        )
-        proofs.append((certain_bound(p, limits, tariffs, price, multipliers), part, price, multipliers))
-    proven, _, price, multipliers = max(proofs, key=lambda proof: proof[:2])
-    return Raw(
-        **powers,
-        excess_kw=excess,
-        price_eur_per_kwh=price,
-        bound_eur=proven,
-        iterations=0,
-        multipliers=multipliers,
-    )
+    proofs = [
+        certain_bound(p, limits, tariffs, answer.price_eur_per_kwh, answer.multipliers) for answer in (first, second)
+    ]
+    prover = first if proofs[0] > proofs[1] else second
+    return replace(prover, **powers, excess_kw=excess, bound_eur=max(proofs))
 
 
 def alone(
