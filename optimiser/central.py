@@ -8,6 +8,8 @@ Variables exist only for devices that exist ("compact"). Per home and ISP
     X[t] - a X[t-1] - b h                = w          heat buffer
     sum of net - Y - over + under        = 0          per limited congestion point and ISP, lo <= Y <= hi
 
+Devices that choose are a flow of 1 over the moves of `schedules`; `whole` decides them by branch and bound.
+
 In the last row each home's net power is written as load + c - d + v + h - g, not as m - e: HiGHS needs a third less
 time, because e then stands in one row only.
 
