@@ -24,6 +24,7 @@ from interop.peers import PEER, SPACE
 from interop.server import make_clock
 from interop.store import Reader, StoreError
 from interop.store.sqlite import locked
+from optimiser import interior
 
 __all__ = ["Check", "check_config", "check_installation"]
 
@@ -52,13 +53,19 @@ def _ok(name: str, detail: str) -> Check:
 
 def check_installation() -> list[Check]:
     """The packages that are imported are ours, and the engine below can do what it must."""
-    return [*_packages(_PACKAGES, _origin), *_sqlite(), _loop()]
+    return [*_packages(_PACKAGES, _origin), *_sqlite(), _loop(), _planner()]
 
 
 def _loop() -> Check:
     if loop.fast():
         return _ok("event loop", "uvloop")
     return _ok("event loop", "asyncio's own; the extra gridparley[fast] brings uvloop, which costs less CPU")
+
+
+def _planner() -> Check:
+    if interior.available():
+        return _ok("planner", f"numba {importlib.metadata.version('numba')}, compiled beside a server with many homes")
+    return _ok("planner", "numpy; the extra gridparley[fast] brings numba, and large plans take a third of the time")
 
 
 def check_config(config: Config) -> list[Check]:

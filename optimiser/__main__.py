@@ -1,4 +1,5 @@
 """`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--workers ADDRESS] [--json]`
+`python -m optimiser warm-up` compiles the kernels (extra `fast`) onto disk.
 
 Exit status: 0 for a plan (`optimal`, `limit_relaxed`), 3 where homes cannot meet their own needs (the plan is
 written), 4 where the gap was not reached (the plan is written), 2 for input that cannot be used.
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from optimiser import cluster
+from optimiser import cluster, interior
 from optimiser.instance import plan_to_json, read_instance, write_plan
 from optimiser.interior import Carrier
 from optimiser.planning import plan
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solve.add_argument("--workers", metavar="ADDRESS", help="scheduler of a Dask cluster whose workers solve the homes")
     solve.add_argument("--time-preference", type=float, default=0.0, metavar="EUR_PER_KWH")
     solve.add_argument("--json", action="store_true", help="print the plan as JSON")
+    commands.add_parser("warm-up", help="compile the kernels, so that the next process finds them on disk")
     given = parser.parse_args(arguments)
+    if given.command == "warm-up":
+        return _warm_up()
     try:
         portfolio, limits, tariffs = read_instance(given.instance)
         with _carrier(given.workers) as carrier, _alone_on_stdout():
@@ -97,6 +101,16 @@ def _alone_on_stdout() -> Iterator[None]:
         ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _warm_up() -> int:
+    try:
+        if interior.warm_up():
+            return 0
+        print("numba is not installed: install gridparley[fast]", file=sys.stderr)
+    except RuntimeError as error:  # numba finds no folder to keep its code in
+        print(error, file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from optimiser.portfolio import FloatArray, InputError, Limits, Portfolio, Tarif
 from optimiser.repair import PER_HOME, Trajectories, repair
 from optimiser.schedules import Choices
 
-__all__ = ["diagnose", "plan", "schedule"]
+__all__ = ["diagnose", "gains_by_machine_code", "plan", "schedule"]
 
 _EASE = 1e-9
 _TOLERANCE = 1e-6
@@ -28,6 +28,8 @@ _ROOM_KW = 0.2
 """How far from the bounds of an earlier plan to begin (measured: less stalls, more takes more steps)."""
 _DISTRIBUTED, _DISTRIBUTED_UNCOMPILED = 60, 250
 """From this many homes on the distributed method is quicker than HiGHS (measured, 96 ISPs)."""
+_RESCUED = 300
+"""Up to so many homes HiGHS answers within seconds where the distributed method has come to a halt."""
 
 
 def plan(
@@ -68,6 +70,11 @@ def plan(
         time_preference_eur_per_kwh=time_preference_eur_per_kwh,
         carrier=carrier,
     )
+
+
+def gains_by_machine_code(homes: int) -> bool:
+    """Whether plans of so many homes are made by the method whose kernels numba compiles."""
+    return homes >= _DISTRIBUTED
 
 
 def diagnose(portfolio: Portfolio, limits: Limits, tariffs: Tariffs) -> list[Shortfall]:
@@ -136,6 +143,9 @@ def schedule(
         if done or more:
             break
     assert best is not None, "every method gives at least one candidate"
+    if not done:
+        told = f"the search ended at a gap of {best.gap:.1e} where {gap:g} was asked: this is the best certified plan"
+        best = replace(best, notes=(*best.notes, told))
     return best
 
 
@@ -191,6 +201,7 @@ def _candidates(
     of their own. For other limits the distributed method begins at what was kept, and anew where that leads nowhere."""
     if kept and kept.promising:
         yield from patches(p, limits, tariffs, kept, nudge)
+    halted = None
     if carrier or p.homes >= (_DISTRIBUTED if interior.compiled() else _DISTRIBUTED_UNCOMPILED):
         options: dict[str, Any] = {
             "gap": gap,
@@ -201,13 +212,15 @@ def _candidates(
         if kept and kept.changed is None and not carrier:
             yield from interior.candidates(p, limits, tariffs, start=kept.answers[0], room_kw=_ROOM_KW, **options)
         yield from interior.candidates(p, limits, tariffs, carrier=carrier or interior.in_process, **options)
-        return
+        if p.homes > _RESCUED or (deadline is not None and time.monotonic() > deadline):
+            return
+        halted = "the distributed method came to a halt: HiGHS solved the whole"
     left = None if deadline is None else deadline - time.monotonic()
     model = central.build(p, limits, tariffs, time_preference_eur_per_kwh=nudge)
     raw = central.solve(model, p, budget_s=left)
     if raw is None:
         raise ArithmeticError("every home can keep its own constraints, but HiGHS finds all together empty")
-    yield raw
+    yield raw if halted is None else replace(raw, notes=(halted,))
 
 
 def _within_connections(p: Portfolio, tariffs: Tariffs) -> tuple[Portfolio, list[Shortfall]]:

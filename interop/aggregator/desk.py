@@ -28,6 +28,7 @@ from interop.aggregator.planner import Planner
 from interop.aggregator.pricing import Pricing
 from interop.aggregator.settling import verdict
 from interop.aggregator.trade import Trade
+from interop.aggregator.warming import warm_up
 from interop.desk import DeskContext
 from interop.effects import Effect, Put
 from interop.market.desk import MarketDesk, read_options
@@ -121,6 +122,8 @@ class AggregatorDesk(MarketDesk):
     # --- what is due ----------------------------------------------------------------------------
 
     async def start(self) -> None:
+        homes = len(self.day.planner.homes)
+        self._tasks.append(asyncio.create_task(warm_up(homes), name="warm up"))
         self._catch_up()
         for day in self.days:
             await self._remember(day)

@@ -69,7 +69,7 @@ class MarketDesk(ABC):
         self.book = Book()
         self.history: History = self.book
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._log = logging.getLogger(f"gridparley.{type(self).__name__.lower()}")
 
     # --- Desk: called by the hub ------------------------------------------------------------------------------------

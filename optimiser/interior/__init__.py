@@ -20,7 +20,7 @@ from optimiser.interior.fleet import Carrier, Homes, in_process, joined, resumed
 from optimiser.portfolio import Appliances, Limits, Portfolio, Tariffs
 from optimiser.schedules import HELD, Held
 
-__all__ = ["Carrier", "Homes", "candidates", "compiled", "in_process", "warm_up"]
+__all__ = ["Carrier", "Homes", "available", "candidates", "compiled", "in_process", "warm_up"]
 
 _EXACT = 1e-9
 _NEARER, _PATIENCE = 0.9, 15
@@ -75,6 +75,11 @@ def candidates(
             break
     if last is not None and given != last.number:
         yield _raw(p, shards, margins, last, False)
+
+
+def available() -> bool:
+    """Whether numba is installed, so that the kernels can be machine code."""
+    return fast.available()
 
 
 def compiled() -> bool:

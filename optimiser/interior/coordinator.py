@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from optimiser.interior.box import Box
 from optimiser.interior.fleet import Homes
+from optimiser.interior.shard import State
 from optimiser.portfolio import FloatArray, IntArray, Limits
 
 __all__ = ["Iterate", "Margins", "iterate"]
@@ -122,7 +123,7 @@ def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None 
     box = margins.box
     if price is None:
         price = np.zeros(margins.shape)
-    at_points, at_groups = margins.limits.at_points, margins.limits.at_groups
+    at_groups = margins.limits.at_groups
     best = -np.inf
     for number in range(_MOST):
         certain = np.clip(price, -margins.penalty, margins.penalty)
@@ -135,31 +136,47 @@ def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None 
             state.cost + float(margins.cost @ box.x) + float(np.vdot(margins.limited * margins.penalty, np.abs(short)))
         )
         yield Iterate(number, spent, best, price)
-        count = state.count + 2 * box.count
-        mu = (state.product + box.complementarity()) / count
-        if mu <= 0.0:  # lost in rounding: there is nothing left to gain
-            return
-        offers = reduce(add, [shard.factor() for shard in shards])
-        box.aim(margins.reduced(price))
         try:
-            solve = _system(offers.slope, margins)
+            with np.errstate(all="ignore"):  # numbers that have lost their meaning are found out by what they add up to
+                move, primal, dual = _step(shards, margins, state, price, short)
         except LinAlgError:
             return
-        move = solve(short - at_points(offers.moved) + margins.gather(box.pull()))
-        step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
-        affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
-        target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
-        moved = reduce(add, [shard.correct(target) for shard in shards])
-        box.correct(target)
-        move = solve(short - at_points(moved) + margins.gather(box.pull()))
-        step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
-        primal, dual = min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
-        if not np.isfinite(move).all() or max(primal, dual) < _STUCK:
+        if max(primal, dual) < _STUCK:
             return
         for shard in shards:
             shard.advance(primal, dual)
         box.advance(primal, dual)
         price = price + dual * move
+
+
+def _step(
+    shards: Sequence[Homes], margins: Margins, state: State, price: FloatArray, short: FloatArray
+) -> tuple[FloatArray, float, float]:
+    """The next change of prices (G,T), and how far everybody is to follow it: primal and dual step length.
+
+    Raises:
+        LinAlgError: the numbers have lost all meaning; nothing has moved.
+    """
+    box = margins.box
+    at_points, at_groups = margins.limits.at_points, margins.limits.at_groups
+    count = state.count + 2 * box.count
+    mu = (state.product + box.complementarity()) / count
+    if mu <= 0.0:
+        raise LinAlgError("lost in rounding: there is nothing left to gain")
+    offers = reduce(add, [shard.factor() for shard in shards])
+    box.aim(margins.reduced(price))
+    solve = _system(offers.slope, margins)
+    move = solve(short - at_points(offers.moved) + margins.gather(box.pull()))
+    step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
+    affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
+    target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
+    moved = reduce(add, [shard.correct(target) for shard in shards])
+    box.correct(target)
+    move = solve(short - at_points(moved) + margins.gather(box.pull()))
+    step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
+    if not np.isfinite([step.primal, step.dual, step.product.after(1.0, 1.0)]).all():
+        raise LinAlgError("not finite")
+    return move, min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
 
 
 def _system(slope: FloatArray, margins: Margins) -> Callable[[FloatArray], FloatArray]:
@@ -188,6 +205,8 @@ def _system(slope: FloatArray, margins: Margins) -> Callable[[FloatArray], Float
 
     def solve(right: FloatArray) -> FloatArray:
         rows = np.where(margins.limited, right, 0.0)
+        if not np.isfinite(rows).all():
+            raise LinAlgError("not finite")
         out = np.empty_like(rows)
         for points, factor in factors:
             out[points] = cho_solve(factor, rows[points].ravel()).reshape(len(points), isps)

@@ -62,7 +62,7 @@ def warm_up(rehearse: Callable[[], object]) -> bool:
             return True
         ready: dict[str, Callable[..., Any]] = {}
         for name, function in (_FUNCTIONS | _LOOPS).items():
-            ready[name] = njit(cache=True, nogil=True)(function)
+            ready[name] = njit(cache=True, nogil=True, error_model="numpy")(function)
         _TRIAL.set(ready)
         try:
             rehearse()
