@@ -18,6 +18,7 @@ from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio
 __all__ = ["PER_HOME", "Trajectories", "repair", "states_from"]
 
 _KW = 1e-9
+_HOMES = 1024
 _USELESS = 1e-12  # a gain per kW below this moves nothing
 _BATTERY, _EV, _HEAT_PUMP, _PV = range(4)
 _GIVING_ORDER = (_PV, _BATTERY, _EV, _HEAT_PUMP)
@@ -63,20 +64,18 @@ def repair(
     `excess_kw` (G,T) is what the plan means to exceed the limits by; only what goes beyond is spread over the members.
     `connection_first` lets EV and heat pump miss their floors rather than overload the connection.
     """
-    isps = p.isps
-    s = stores(p)
-    # Powers are stacked as battery, EV, heat pump, PV (negative: production); time goes first, as the pass does.
-    wanted = np.stack([charge_kw - discharge_kw, ev_kw, hp_kw, -pv_kw]).transpose(2, 0, 1)
-    low, high = (bounds.transpose(2, 0, 1) for bounds in envelope(s))
-    device = _Devices.of(p)
+    devices, way = _Devices.of(p), _Envelope.of(p)
     allowed_low, allowed_high = limits.lo_kw - excess_kw, limits.hi_kw + excess_kw
     points = _Points(limits.membership, p.group, allowed_low, allowed_high)
-    state = s.x0
-    powers, states = np.empty((isps, 4, p.homes)), np.empty((isps, 3, p.homes))
-    for t in range(isps):
-        drift = s.a * state + device.drift[t]
-        bottom, top = device.range(t, low[t] - drift, high[t] - drift)
-        now = np.clip(wanted[t], bottom, top)
+    state = way.start
+    power, reached = np.empty((4, p.homes, p.isps)), np.empty((3, p.homes, p.isps))
+    for t in range(p.isps):
+        device = devices.at(t)
+        # As battery, EV, heat pump, PV (negative: production).
+        wanted = np.stack([charge_kw[:, t] - discharge_kw[:, t], ev_kw[:, t], hp_kw[:, t], -pv_kw[:, t]])
+        drift = way.decay * state + device.drift
+        bottom, top = device.range(way.low[t] - drift, way.high[t] - drift)
+        now = np.clip(wanted, bottom, top)
         if connection_first:
             bottom[[_EV, _HEAT_PUMP]] = 0.0
         net = p.load_kw[:, t] + now.sum(axis=0)
@@ -85,9 +84,8 @@ def repair(
             _move(now, bottom, top, beyond)
             net = p.load_kw[:, t] + now.sum(axis=0)
         points.hold(p, now, bottom, top, t)
-        state = drift + device.effect(now, t)
-        powers[t], states[t] = now, state
-    power, reached = np.ascontiguousarray(powers.transpose(1, 2, 0)), np.ascontiguousarray(states.transpose(1, 2, 0))
+        state = drift + device.effect(now)
+        power[:, :, t], reached[:, :, t] = now, state
     net_kw = p.load_kw + power.sum(axis=0)
     unkept = np.maximum(np.maximum(net_kw - p.imp_max_kw, -p.exp_max_kw - net_kw), 0.0)
     return Trajectories(
@@ -106,62 +104,96 @@ def repair(
 
 def states_from(p: Portfolio, power_kw: FloatArray, present: Present) -> FloatArray:
     """States (3,N,T) that powers of battery (charging positive), EV and heat pump (3,N,T) lead to; clips nothing."""
-    s, device = stores(p, present), _Devices.of(p, present)
-    power = np.ascontiguousarray(power_kw.transpose(2, 0, 1))
-    out = np.empty((p.isps, 3, p.homes))
+    s, devices = stores(p, present), _Devices.of(p, present)
+    out = np.empty((3, p.homes, p.isps))
     state = s.x0
     for t in range(p.isps):
-        state = s.a * state + device.drift[t] + device.effect(power[t], t)
-        out[t] = state
-    return np.ascontiguousarray(out.transpose(1, 2, 0))
+        device = devices.at(t)
+        state = s.a * state + device.drift + device.effect(power_kw[:, :, t])
+        out[:, :, t] = state
+    return out
 
 
 @dataclass(frozen=True, eq=False)
-class _Devices:
-    """Ratings `least`, `most` (T,4,N) kW; what a kW does to a state, `up` for powers > 0 and `down` for others, and
-    what a buffer does by itself, `drift` (T,3,N) in kWh or K per ISP."""
+class _Envelope:
+    """Where states may be, `low`, `high` (T,3,N); where they begin and what is left of them an ISP later, (3,N).
+
+    Made some homes at a time: what it is made from takes several times its room.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    start: FloatArray
+    decay: FloatArray
+
+    @classmethod
+    def of(cls, p: Portfolio) -> _Envelope:
+        low, high = np.empty((p.isps, 3, p.homes)), np.empty((p.isps, 3, p.homes))
+        start, decay = np.empty((3, p.homes)), np.empty((3, p.homes))
+        for begin in range(0, p.homes, _HOMES):
+            part = np.arange(begin, min(begin + _HOMES, p.homes))
+            s = stores(p.take(part))
+            low[:, :, part], high[:, :, part] = (bounds.transpose(2, 0, 1) for bounds in envelope(s))
+            start[:, part], decay[:, part] = s.x0, s.a
+        return cls(low, high, start, decay)
+
+
+@dataclass(frozen=True, eq=False)
+class _Device:
+    """One ISP: ratings `least`, `most` (4,N) kW; what a kW does to a state, `up` for powers > 0 and `down` for others,
+    and what a buffer does by itself, `drift` (3,N) in kWh or K."""
 
     least: FloatArray
     most: FloatArray
     up: FloatArray
     down: FloatArray
-    per_up: FloatArray
-    per_down: FloatArray
     drift: FloatArray
 
-    @classmethod
-    def of(cls, p: Portfolio, present: Present | None = None) -> _Devices:
-        battery, ev, heat = (has[:, None] for has in present or present_in(p))
-        zero = np.zeros_like(p.load_kw)
-        eta = np.where(battery, p.bat_efficiency[:, None], 1.0) + zero
-        ev_gain = np.where(ev, p.ev_efficiency[:, None], 1.0) * p.dt_h + zero
-        heat_gain = np.where(heat, p.th_b, 0.0)
-        up, down = np.stack([eta * p.dt_h, ev_gain, heat_gain]), np.stack([p.dt_h / eta, ev_gain, heat_gain])
-        charge, discharge = np.where(battery, p.bat_charge_max_kw, 0.0), np.where(battery, p.bat_discharge_max_kw, 0.0)
-        arrays = [
-            np.stack([-discharge, zero, zero, -p.pv_kw]),
-            np.stack([charge, p.ev_max_kw, p.hp_max_kw, zero]),
-            up,
-            down,
-            1.0 / np.maximum(up, _USELESS),
-            1.0 / np.maximum(down, _USELESS),
-            np.stack([zero, zero, np.where(heat, p.th_w, 0.0)]),
-        ]
-        return cls(*(np.ascontiguousarray(a.transpose(2, 0, 1)) for a in arrays))
-
-    def effect(self, power: FloatArray, t: int) -> FloatArray:
-        """Change of the states (3,N) by the powers (4,N) of ISP t."""
+    def effect(self, power: FloatArray) -> FloatArray:
+        """Change of the states (3,N) by the powers (3 or 4,N)."""
         stored = power[:_PV]
-        return np.asarray(np.where(stored > 0, stored * self.up[t], stored * self.down[t]))
+        return np.asarray(np.where(stored > 0, stored * self.up, stored * self.down))
 
-    def range(self, t: int, rise_min: FloatArray, rise_max: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def range(self, rise_min: FloatArray, rise_max: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Powers (4,N) within the ratings that make the states rise by `rise_min`..`rise_max` (3,N)."""
-        bottom, top = self.least[t].copy(), self.most[t].copy()
-        highest = np.where(rise_max > 0, rise_max * self.per_up[t], rise_max * self.per_down[t])
-        lowest = np.where(rise_min > 0, rise_min * self.per_up[t], rise_min * self.per_down[t])
+        bottom, top = self.least.copy(), self.most.copy()
+        per_up, per_down = 1.0 / np.maximum(self.up, _USELESS), 1.0 / np.maximum(self.down, _USELESS)
+        highest = np.where(rise_max > 0, rise_max * per_up, rise_max * per_down)
+        lowest = np.where(rise_min > 0, rise_min * per_up, rise_min * per_down)
         top[:_PV] = np.clip(highest, bottom[:_PV], top[:_PV])
         bottom[:_PV] = np.clip(lowest, bottom[:_PV], top[:_PV])
         return bottom, top
+
+
+@dataclass(frozen=True, eq=False)
+class _Devices:
+    """The devices of all homes, ISP by ISP: all ISPs at once would take several times the room of the plan."""
+
+    p: Portfolio
+    battery: NDArray[np.bool_]
+    heat: NDArray[np.bool_]
+    fill: FloatArray  # (N,) kWh per kW and ISP
+    empty: FloatArray
+    drive: FloatArray
+
+    @classmethod
+    def of(cls, p: Portfolio, present: Present | None = None) -> _Devices:
+        battery, ev, heat = present or present_in(p)
+        eta = np.where(battery, p.bat_efficiency, 1.0)
+        return cls(p, battery, heat, eta * p.dt_h, p.dt_h / eta, np.where(ev, p.ev_efficiency, 1.0) * p.dt_h)
+
+    def at(self, t: int) -> _Device:
+        p, zero = self.p, np.zeros(self.p.homes)
+        warm = np.where(self.heat, p.th_b[:, t], 0.0)
+        charge = np.where(self.battery, p.bat_charge_max_kw[:, t], 0.0)
+        discharge = np.where(self.battery, p.bat_discharge_max_kw[:, t], 0.0)
+        return _Device(
+            least=np.stack([-discharge, zero, zero, -p.pv_kw[:, t]]),
+            most=np.stack([charge, p.ev_max_kw[:, t], p.hp_max_kw[:, t], zero]),
+            up=np.stack([self.fill, self.drive, warm]),
+            down=np.stack([self.empty, self.drive, warm]),
+            drift=np.stack([zero, zero, np.where(self.heat, p.th_w[:, t], 0.0)]),
+        )
 
 
 def _move(now: FloatArray, bottom: FloatArray, top: FloatArray, change: FloatArray) -> None:
