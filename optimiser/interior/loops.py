@@ -12,7 +12,32 @@ from numpy.typing import NDArray
 from optimiser.interior.fast import loop
 from optimiser.portfolio import FloatArray
 
-__all__ = ["direct", "follow", "pulled"]
+__all__ = ["direct", "follow", "least", "pulled", "weigh"]
+
+
+@loop
+def least(reduced: FloatArray, xl: FloatArray, xu: FloatArray, free: NDArray[np.bool_]) -> float:
+    total = 0.0
+    for i in range(reduced.size):
+        if free[i] and reduced[i] < 0.0:
+            total += reduced[i] * (xl[i] + xu[i])
+    return total
+
+
+@loop
+def weigh(
+    xl: FloatArray,
+    xu: FloatArray,
+    zl: FloatArray,
+    zu: FloatArray,
+    free: NDArray[np.bool_],
+    regular: float,
+    theta: FloatArray,
+) -> None:
+    for i in range(theta.size):
+        below, above = xl[i], xu[i]
+        both = below * above
+        theta[i] = free[i] * both / (zl[i] * above + zu[i] * below + regular * both)
 
 
 @loop
