@@ -54,6 +54,10 @@ class AggregatorDesk(MarketDesk):
         planner = Planner.read(
             options.homes_file, options.history_file, options.tariffs_file, context.terms.calendar, pricing
         )
+        strange = [id for home in planner.homes for id in home.resources if id not in context.resources]
+        if strange:
+            named = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+            raise ValueError(f"homes_file names what no [[resources]] entry has as its id: {named}")
         self.days: list[Day] = []
         self.trades: list[Trade] = []
         self._open(planner)

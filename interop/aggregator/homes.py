@@ -79,6 +79,17 @@ class Home:
     pvs: tuple[Pv, ...]
     batteries: tuple[Battery, ...]
 
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The ids that must be resources of the server: that of the meter, which is the home's own, and the devices'."""
+        devices: tuple[Charger | HeatPump | Pv | Battery, ...] = (
+            *self.chargers,
+            *self.heat_pumps,
+            *self.pvs,
+            *self.batteries,
+        )
+        return (self.id, *(device.id for device in devices))
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
