@@ -81,7 +81,7 @@ class Home:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """The ids that must be resources of the server: that of the meter, which is the home's own, and the devices'."""
+        """The ids that must be resources of the server: the meter's, which is the home's own, and the devices'."""
         devices: tuple[Charger | HeatPump | Pv | Battery, ...] = (
             *self.chargers,
             *self.heat_pumps,
