@@ -29,6 +29,7 @@ from optimiser.synthetic import neighbourhood
 __all__ = ["ENGINES", "main"]
 
 ENGINES = ("compiled", "numpy", "highs", "plain", "dask")
+_ALLOCATOR = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 _OPTIONS, _CUT = 5, 0.15
 _EVENING, _NOON = slice(72, 84), 48
 Case = tuple[Portfolio, Limits, Tariffs]
@@ -60,10 +61,13 @@ def _engine(name: str, stack: ExitStack) -> Engine:
         raise SystemExit("numba (the extra gridparley[fast]) is not installed")
     if name != "dask":
         return Engine()
+    import dask
     from distributed import Client, LocalCluster
 
     from optimiser.cluster import carrier
 
+    # Workers are told to give memory back at once, and arrays that come and go then cost more than what they are for.
+    dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": 1 << 28 for name in _ALLOCATOR})
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
     local = stack.enter_context(LocalCluster(**options))  # type: ignore[no-untyped-call]
     client = stack.enter_context(Client(local))  # type: ignore[no-untyped-call]
