@@ -173,7 +173,7 @@ print(json.dumps([[plan.cost_eur, plan.iterations] for plan in plans]))
 def test_compiled_and_plain_kernels_agree(pytestconfig: pytest.Config) -> None:
     """OPT-04: the same source, compiled: cost to 1e-6, iterations within two.
 
-    What is compiled is kept for the next session, and not made as quick as it could be: that takes a third of the time.
+    What is compiled is kept for the next session, and not made as quick as it could be, which compiles sooner.
     """
     assert pytestconfig.cache is not None
     kept = {"NUMBA_OPT": "0", "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("numba"))}
