@@ -15,7 +15,7 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -151,7 +151,7 @@ def _encoder(cls: type) -> Codec:
 
 def _long(cls: type) -> Codec:
     """With the names of class and fields."""
-    names = tuple(field.name for field in fields(cls)) if is_dataclass(cls) else _hints(cls).keys()
+    names = tuple(_hints(cls))
     return lambda v: {"$": cls.__name__, **{name: encode(getattr(v, name)) for name in names}}
 
 
@@ -279,7 +279,9 @@ def _class(name: str) -> type:
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """The hints of its fields, in order; what belongs to the class itself is none of them."""
+    hints = typing.get_type_hints(cls)
+    return {name: h for name, h in hints.items() if (typing.get_origin(h) or h) is not typing.ClassVar}
 
 
 def _class_decoder(cls: type) -> Codec:

@@ -14,12 +14,12 @@ from lxml import etree
 
 from adapters import xml
 from adapters.errors import TransportFault
-from adapters.uftp.elements import Element, Rows
+from adapters.uftp.elements import MANY, Element, Rows
 from adapters.uftp.schema import LENIENT, MESSAGES, VERSIONS, ElementSpec, table
-from adapters.uftp.shapes import MANY, Shapes
+from adapters.uftp.shapes import Shapes
 from datamodels import Problem
 
-__all__ = ["Element", "InvalidMessage", "decode", "encode", "validate"]
+__all__ = ["InvalidMessage", "decode", "encode", "validate"]
 
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _IGNORED = frozenset((f"{_XSI}schemaLocation", f"{_XSI}noNamespaceSchemaLocation"))

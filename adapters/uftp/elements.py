@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, overload
 if TYPE_CHECKING:
     from adapters.uftp.schema import ElementSpec
 
-__all__ = ["Element", "Rows"]
+__all__ = ["MANY", "Element", "Rows"]
+
+MANY = 4
+"""From so many alike elements on, they are kept by column."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 from lxml import etree
 
 from adapters import xml
-from adapters.uftp.elements import Element, Rows
+from adapters.uftp.elements import MANY, Element, Rows
 from adapters.uftp.schema import ElementSpec, table
 
 __all__ = ["Shapes"]
@@ -29,8 +29,6 @@ _NOT_PLAIN = bytes((*range(32), *b"<&"))
 """What must not stand in a value: the parser would refuse or change it."""
 _MOST_SHAPES = 256
 _LONGEST = 32 * 1024
-MANY = 4
-"""From so many alike elements on, they are kept by column."""
 
 
 @dataclass(frozen=True, slots=True)

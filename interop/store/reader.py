@@ -111,7 +111,7 @@ class Reader:
 
     def messages(self, conversation: str | None = None, peer: str | None = None, limit: int = 200) -> list[MessageRow]:
         conditions = {"conversation_id = :conversation": conversation, "peer = :peer": peer}
-        wanted = " AND ".join(text for text, value in conditions.items() if value is not None)
+        wanted = " AND ".join(condition for condition, value in conditions.items() if value is not None)
         query = (
             _MESSAGES.format(where=f"WHERE {wanted}" if wanted else "")
             + " ORDER BY at DESC, direction DESC, seq DESC LIMIT :limit"

@@ -43,6 +43,8 @@ class Memory:
 
 @dataclass
 class Inbound:
+    """Takes alarms. The rest of the hub is no business of agents of homes: a call of it fails the test."""
+
     alarms: list[tuple[str, str, str]] = field(default_factory=list)
 
     def refused(self, adapter: str, peer: str, rule: str, detail: str) -> None:

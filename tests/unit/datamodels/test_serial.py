@@ -2,7 +2,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -76,6 +76,19 @@ WRONG = [
 def test_data_that_does_not_fit_is_refused(text: str, cls: type | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loads(text, cls)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    label: ClassVar[str] = "of the class"
+    size: int = 0
+
+
+def test_what_belongs_to_the_class_is_no_field() -> None:
+    assert encode(Labelled(3)) == {"$": "Labelled", "size": 3}
+    assert decode({"size": 3}, Labelled) == Labelled(3)
+    with pytest.raises(ValueError, match="has no field label"):
+        decode({"label": "another", "size": 3}, Labelled)
 
 
 def test_what_is_not_canonical_is_not_written() -> None:
