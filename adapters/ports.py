@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from adapters.clock import Clock
 from datamodels import (
     Dispatch,
     DispatchUpdate,
+    Entry,
     FlexOrder,
     GridSignal,
     Head,
@@ -36,6 +37,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Direction",
+    "Edit",
     "Enclosed",
     "Encoded",
     "History",
@@ -45,6 +47,7 @@ __all__ = [
     "Meaning",
     "Messenger",
     "Ports",
+    "Programmes",
     "Receipt",
     "ReceiptStatus",
     "Received",
@@ -269,6 +272,68 @@ class Actuator(Protocol):
         """End a dispatch before its time and give the resource back to its owner."""
 
 
+# --- programmes, which several standards share ----------------------------------------------------------------------
+
+E = TypeVar("E", bound=Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One object of the programme model made (`before` None), changed or removed (`after` None).
+
+    `author` is who did it: `<adapter>/<identity>`. `seq` counts the edits once they are durable.
+    """
+
+    before: Entry | None
+    after: Entry | None
+    author: str
+    seq: int = 0
+
+    @property
+    def kind(self) -> type[Entry]:
+        return type(self.entry)
+
+    @property
+    def entry(self) -> Entry:
+        """The object as it is now; of one that is removed, as it was."""
+        entry = self.after or self.before
+        assert entry is not None
+        return entry
+
+
+class Programmes(Protocol):
+    """The programme model: what `datamodels.programme` describes, once for all standards, durable."""
+
+    def get(self, kind: type[E], id: str) -> E | None:
+        """The object of that kind and id."""
+
+    def all(self, kind: type[E]) -> Mapping[str, E]:
+        """All objects of a kind by id, oldest first: live, not to be changed."""
+
+    async def write(self, edits: Sequence[Edit], changes: Sequence[Change] = ()) -> tuple[Edit, ...]:
+        """Carry out all edits, with the adapter's own `changes`, in one transaction; durable when this returns.
+
+        Returns what was done, in order, stamped with seq, revision and times: also what followed from it (a VEN takes
+        its resources, opts and schedules along, an event its opts, a resource its membership in groups).
+
+        Raises:
+            Rejection: nothing was done. The rules of its problems are `programme.stale` (`before` is not, or no longer,
+                what is there), `programme.name` (another object has it), `programme.reference` (something named in it
+                does not exist), `programme.in_use` (a programme with events cannot be removed), `programme.cycle` (a
+                group would contain itself).
+        """
+
+    @property
+    def last(self) -> int:
+        """The seq of the newest edit; 0 where there was none."""
+
+    def since(self, seq: int) -> Sequence[Edit] | None:
+        """All edits behind that one, in order; None where they are not kept any more and all must be looked at anew."""
+
+    def watch(self, watcher: Callable[[Sequence[Edit]], None]) -> None:
+        """Have `watcher` called with edits when they are durable, in the order of their seq."""
+
+
 # --- the adapter as a whole ---------------------------------------------------------------------------------------
 
 
@@ -317,3 +382,5 @@ class Ports:
     learn: Callable[[Participant], Awaitable[Participant]] | None = None
     """Hand in what a directory says of a participant; returns it as it is known from now on: where an operator has
     said something of it, that stays. Durable when it returns, and seen in `participants`."""
+    programmes: Programmes | None = None
+    """None where an adapter runs without the server's programme model."""

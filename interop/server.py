@@ -24,6 +24,7 @@ from interop.hub import Hub
 from interop.metrics import Metrics
 from interop.outbox import RetryPolicy
 from interop.peers import Peers
+from interop.programmes import Registry
 from interop.store import Store, StoreUnavailable
 from interop.tap import Tap
 from interop.views import ServerViews
@@ -46,13 +47,14 @@ def make_clock(config: Config) -> Clock:
 class Server:
     """One party's server. `start` leaves nothing behind when it raises; `stop` may be called at any time after.
 
-    Attributes for pages and commands: `config`, `clock`, `feed`, `metrics`, `store`, `hub`, `peers`, `resources`,
-    `adapters`, `desk`, `tap`, `views`; `http_address` once started.
+    Attributes for pages and commands: `config`, `clock`, `feed`, `metrics`, `store`, `hub`, `peers`, `programmes`,
+    `resources`, `adapters`, `desk`, `tap`, `views`; `http_address` once started.
     """
 
     store: Store
     hub: Hub
     peers: Peers
+    programmes: Registry
     desk: DeskRunner
 
     def __init__(self, config: Config) -> None:
@@ -125,6 +127,8 @@ class Server:
         opened.push_async_callback(self.store.close)
         self.peers = Peers((p.canonical() for p in config.peers), self.store, self.feed, self.clock.now)
         await self.peers.load()
+        self.programmes = Registry(self.store, self.feed, self.clock.now)
+        await self.programmes.load()
         await self._assemble()
         await self.hub.load()
 
@@ -151,15 +155,17 @@ class Server:
             policy=policy,
         )
         for name, options in self.config.adapters.items():
+            state = await self.hub.state(name)
             ports = Ports(
                 inbound=self.hub,
-                state=await self.hub.state(name),
+                state=state,
                 clock=self.clock,
                 trace=self.tap,
                 terms=self.terms,
                 participants=self.peers,
                 resources=self.resources,
                 learn=self.peers.learn,
+                programmes=self.programmes.for_adapter(state),
             )
             adapter: Adapter = _build(plugins.ADAPTERS, name, options, ports)
             self.adapters[name] = adapter
