@@ -1,8 +1,9 @@
 """OpenADR 2.0b: a VTN for VENs that poll over HTTP.
 
-Layers: `lexical`, `model`, `tables`, `codec` (bytes and wire objects), `lenient` (peer profile), `mapping` (wire and
-canonical), `session` with its handlers `registration`, `events`, `reports`, `opts` (pure state), `rules` (what is
-taken, from whom, where), `server` (HTTP), `adapter` (durability and the hub).
+Layers: `lexical`, `model`, `tables`, `codec` (bytes and wire objects), `dsig`, `replay`, `signing` (signatures),
+`lenient` (peer profile), `mapping` (wire and canonical), `session` with its handlers `registration`, `events`,
+`reports`, `opts` (pure state), `rules` (what is taken, from whom, where), `server` (HTTP), `adapter` (durability and
+the hub).
 """
 
 from __future__ import annotations

@@ -21,10 +21,12 @@ from adapters import xml
 from adapters.errors import TransportFault
 from adapters.openadr2 import codec, events, lenient, polling, rules
 from adapters.openadr2.config import Config, Profile
+from adapters.openadr2.dsig import Seal
 from adapters.openadr2.model import Payload
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.server import Exchange, Listener
 from adapters.openadr2.session import ADAPTER, Delivery, Event, Opt, Outcome, Session, Ven
+from adapters.openadr2.signing import Signing
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
 from adapters.tls import TlsProfile, server_context
@@ -70,10 +72,10 @@ class OpenAdr2Adapter:
         """Load state, compile the schema, listen.
 
         Raises:
-            OSError, ssl.SSLError: a TLS file is missing or wrong, or the address is taken.
+            OSError, ssl.SSLError: a file of a key or certificate is missing or wrong, or the address is taken.
+            ValueError: the signing key is not one of the profile, or not that of its certificate.
         """
-        codec.schema()
-        self._session.load(self._ports.state)
+        self._load()
         context = None
         if self._config.insecure:
             logger.warning("openadr2: %s serves plain HTTP, the venID is the only identity", self._config.listen)
@@ -86,6 +88,11 @@ class OpenAdr2Adapter:
             asyncio.create_task(self._follow_clock(), name="openadr2 event clock"),
             asyncio.create_task(self._tell(), name="openadr2 news"),
         ]
+
+    def _load(self) -> None:
+        codec.schema()
+        self._session.load(self._ports.state)
+        self._signing = Signing(self._config, self._ports.state)
 
     async def stop(self) -> None:
         if self._listener is not None:
@@ -182,6 +189,9 @@ class OpenAdr2Adapter:
             root = codec.read_tree(exchange.body, _LIMITS)
             caller = self._caller(exchange, root)
             peer = caller.ven.name if caller.ven is not None else peer
+            seal = self._opened(caller, root)
+            if isinstance(seal, Seal) and not exchange.fingerprint:
+                caller = Caller(self._by_certificate(seal.fingerprint), seal.fingerprint)
             self._mend(caller, root)
             codec.check_schema(root)
         except TransportFault as fault:
@@ -194,10 +204,15 @@ class OpenAdr2Adapter:
         outcome = None
         async with self._locks[name]:
             # Look again: a message before this one may have changed the record while we waited.
-            caller = Caller(self._session.vens.get(name), exchange.fingerprint)
+            caller = Caller(self._session.vens.get(name), caller.fingerprint)
             if name:
                 await self._follow_setting(name)
-            if exchange.endpoint == "OadrPoll" and self._may_poll(caller.ven, payload):
+            problem = await self._signing.admit(seal) if isinstance(seal, Seal) else seal
+            if problem is not None:
+                outcome = self._unsealed(peer, payload, problem)
+                assert outcome.reply is not None
+                body, kind = _encoded(outcome.reply)
+            elif exchange.endpoint == "OadrPoll" and self._may_poll(caller.ven, payload):
                 assert caller.ven is not None
                 body, kind = self._poll(caller.ven)
             else:
@@ -209,8 +224,28 @@ class OpenAdr2Adapter:
             await self._report(peer, outcome)
         if name:
             self._seen[name] = datetime.now(UTC)
+        body = self._signing.signed(body, self._named(caller, payload))
         self._ports.trace(ADAPTER, peer, Direction.OUT, kind, body)
         return body
+
+    def _opened(self, caller: Caller, root: etree._Element) -> Seal | Problem | None:
+        """The seal of a message, None where it needs none, or what is wrong with it."""
+        trusted = {caller.fingerprint} if caller.fingerprint else self._session.by_fingerprint
+        named = self._named(caller, root[-1][0]) if len(root) and len(root[-1]) else ""
+        return self._signing.opened(root, named, trusted)
+
+    def _unsealed(self, peer: str, payload: etree._Element, problem: Problem) -> Outcome:
+        """The refusal of a signature, in the form the configuration chooses."""
+        if self._config.signature_refusal_status == 200:
+            return rules.refuse(self._session, payload, problem)
+        fault = TransportFault(403, problem.rule, problem.message)
+        self._refused(peer, fault)
+        raise fault
+
+    @staticmethod
+    def _named(caller: Caller, payload: etree._Element) -> str:
+        """The name of the VEN that sends, or that a stranger gives itself."""
+        return caller.ven.name if caller.ven is not None else payload.findtext(_VEN_NAME) or ""
 
     async def _report(self, peer: str, outcome: Outcome) -> None:
         """Hand on what needs no lock, still before the reply leaves."""
@@ -232,7 +267,7 @@ class OpenAdr2Adapter:
         if not len(root) or not len(root[-1]):
             return
         payload = root[-1][0]
-        name = caller.ven.name if caller.ven is not None else payload.findtext(_VEN_NAME) or ""
+        name = self._named(caller, payload)
         if self._profiles.get(name) is not Profile.LENIENT:
             return
         for deviation in lenient.normalise(payload):

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["Config", "Profile", "VenConfig", "read_config"]
+__all__ = ["Config", "Profile", "Security", "VenConfig", "read_config"]
 
 
 class Profile(StrEnum):
@@ -18,6 +18,16 @@ class Profile(StrEnum):
 
     STRICT = "strict"
     LENIENT = "lenient"
+
+
+class Security(StrEnum):
+    """Levels of the profile. high: every message is signed (rule 514); standard: TLS alone. A signature that is there
+    is checked at either level. A VEN set to `listener` has the level of the listener.
+    """
+
+    LISTENER = "listener"
+    STANDARD = "standard"
+    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,7 @@ class VenConfig:
     ven_id: str = ""
     fingerprint: str = ""
     profile: Profile = Profile.STRICT
+    security: Security = Security.LISTENER
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,10 @@ class Config:
     `poll_frequency_s` and `report_interval_s` are wall-clock seconds given to the VENs; `report_interval_s` 0 takes
     the shortest sampling period each VEN offers. `insecure` allows plain HTTP on a loopback address only; the venID
     is then the identity. `allow_registration` lets a VEN register that is not in `vens`.
+
+    We sign with `signing_certificate` and `signing_key` (PEM, RSA or ECDSA), or where they are empty with the files of
+    the listener. A signature may be `signature_tolerance_s` old or ahead of our clock. `signature_refusal_status` is
+    the HTTP status of a refused signature: 200 with the code 463 in a signed reply, or 403.
     """
 
     vtn_id: str = "GRIDPARLEY"
@@ -53,6 +68,11 @@ class Config:
     report_interval_s: int = 0
     market_context: str = "http://gridparley/default"
     allow_registration: bool = False
+    security: Security = Security.STANDARD
+    signing_certificate: str = ""
+    signing_key: str = ""
+    signature_tolerance_s: int = 5
+    signature_refusal_status: int = 200
     vens: tuple[VenConfig, ...] = ()
 
     @property
@@ -65,8 +85,18 @@ class Config:
     def tls_files(self) -> tuple[Path, Path, Path]:
         return Path(self.tls_certificate), Path(self.tls_key), Path(self.tls_client_ca)
 
+    @property
+    def signing_files(self) -> tuple[Path, Path] | None:
+        """Certificate and key to sign with; None where no VEN gets signed messages."""
+        levels = {self.security, *(v.security for v in self.vens)}
+        if Security.HIGH not in levels:
+            return None
+        return Path(self.signing_certificate or self.tls_certificate), Path(self.signing_key or self.tls_key)
+
 
 T = TypeVar("T")
+
+_CHOICES: Mapping[str, type[StrEnum]] = {c.__name__: c for c in (Profile, Security)}
 
 
 def read_config(data: Mapping[str, Any]) -> Config:
@@ -98,11 +128,12 @@ def _fields(cls: type[T], data: Mapping[str, Any], where: str, wrong: list[str],
             wrong.append(f"{where}{key} is not known" + (f"; did you mean {near[0]}?" if near else ""))
             continue
         kind = str(known[key].type)
-        if kind == "Profile":
-            if value not in set(Profile):
-                wrong.append(f"{where}{key}: strict or lenient, not {value!r}")
+        if kind in _CHOICES:
+            choices = _CHOICES[kind]
+            if value not in set(choices):
+                wrong.append(f"{where}{key}: {' or '.join(choices)}, not {value!r}")
                 continue
-            value = Profile(value)
+            value = choices(value)
         elif type(value).__name__ != kind:
             wrong.append(f"{where}{key}: {kind} is needed, not {value!r}")
             continue
@@ -131,6 +162,7 @@ def _consistent(config: Config) -> list[str]:
         wrong.append(f"insecure is for loopback addresses only, not {config.listen}; configure tls_*")
     if not config.insecure and not all(tls):
         wrong.append("tls_certificate, tls_key and tls_client_ca are needed (or insecure = true on a loopback address)")
+    wrong += _signing(config)
     if not config.vtn_id or config.vtn_id.islower() or config.vtn_id.isdigit():
         # Deployed VENs refuse every event of a VTN whose id has no upper-case letter, and read digits as a number.
         wrong.append(f"vtn_id: an id with an upper-case letter is needed, not {config.vtn_id!r}")
@@ -142,4 +174,19 @@ def _consistent(config: Config) -> list[str]:
         given = [getattr(v, key) for v in config.vens if getattr(v, key)]
         if twice := {g for g in given if given.count(g) > 1}:
             wrong.append(f"vens: {key} {sorted(twice)[0]!r} stands twice")
+    return wrong
+
+
+def _signing(config: Config) -> list[str]:
+    wrong = []
+    if config.security is Security.LISTENER:
+        wrong.append("security: the listener's own level is standard or high")
+    if bool(config.signing_certificate) != bool(config.signing_key):
+        wrong.append("signing_certificate and signing_key: both or neither")
+    if config.signing_files and config.insecure and not config.signing_key:
+        wrong.append("signing_certificate and signing_key are needed for security = high without tls_*")
+    if config.signature_tolerance_s < 1:
+        wrong.append("signature_tolerance_s: at least 1")
+    if config.signature_refusal_status not in (200, 403):
+        wrong.append(f"signature_refusal_status: 200 or 403, not {config.signature_refusal_status}")
     return wrong

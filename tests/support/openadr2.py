@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
+import trustme
 from aiohttp import ClientSession
 
 from adapters.openadr2 import build, codec, model
+from adapters.openadr2.dsig import Signer
 from adapters.ports import Change, Ports, Receipt, ReceiptStatus
 from datamodels import (
     Binding,
@@ -21,6 +24,34 @@ from datamodels import (
     ResourceKind,
     ResourceRole,
 )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate of a test's authority, with its key, as PEM texts."""
+
+    certificate: bytes
+    key: bytes
+
+    @classmethod
+    def issue(cls, ca: trustme.CA, *names: str, rsa: bool = False) -> Self:
+        leaf = ca.issue_cert(*names, key_type=trustme.KeyType.RSA if rsa else trustme.KeyType.ECDSA)
+        return cls(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes())
+
+    @property
+    def signer(self) -> Signer:
+        return Signer(self.certificate, self.key)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.signer.fingerprint
+
+    def write(self, folder: Path) -> tuple[str, str]:
+        """Files of the certificate and of the key."""
+        folder.mkdir(exist_ok=True)
+        (folder / "certificate.pem").write_bytes(self.certificate)
+        (folder / "key.pem").write_bytes(self.key)
+        return str(folder / "certificate.pem"), str(folder / "key.pem")
 
 
 class HandClock:

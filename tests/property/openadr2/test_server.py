@@ -1,13 +1,16 @@
 """Whatever is sent, the answer is a message or a refusal: never an error of ours, and no state changes by accident."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import TransportFault
 from adapters.openadr2 import build, codec, model
+from adapters.openadr2.dsig import Signer
 from adapters.openadr2.lexical import parse_datetime
 from adapters.openadr2.rules import ENDPOINTS
 from adapters.openadr2.server import Exchange
@@ -39,6 +42,9 @@ SEEDS = [
         model.OadrResponse(OK, "ven-1"),
     )
 ]
+_LEAF = trustme.CA().issue_cert("one.example")
+SIGNER = Signer(_LEAF.cert_chain_pems[0].bytes(), _LEAF.private_key_pem.bytes())
+SEEDS.append(SIGNER.sign(SEEDS[0], datetime.now(UTC)))
 HOSTILE = [b"", b"<", b"&", b"\x00", b"\xff", b"]]>", b"9" * 40, b"-", b"NaN", b"P9999Y", b"<!DOCTYPE a>", b"ven-2"]
 
 
@@ -57,10 +63,13 @@ def vtn(around):
     hub = around.Hub()
     config = {
         "insecure": True,
-        "vens": [{"ven_name": "one", "ven_id": "ven-1"}, {"ven_name": "two", "ven_id": "ven-2"}],
+        "vens": [
+            {"ven_name": "one", "ven_id": "ven-1", "fingerprint": SIGNER.fingerprint},
+            {"ven_name": "two", "ven_id": "ven-2"},
+        ],
     }
     adapter = build(config, around.ports(hub, around.HandClock(), around.home("one")))
-    adapter._session.load(hub)
+    adapter._load()
     asyncio.run(adapter._answer(Exchange("EiRegisterParty", SEEDS[2], "")))
     return adapter
 
