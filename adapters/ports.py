@@ -24,6 +24,7 @@ from datamodels import (
     MarketTerms,
     Participant,
     Problem,
+    Quantity,
     Resource,
     Telemetry,
     serial,
@@ -48,6 +49,7 @@ __all__ = [
     "Messenger",
     "Ports",
     "Programmes",
+    "Readings",
     "Receipt",
     "ReceiptStatus",
     "Received",
@@ -70,8 +72,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a message means that says several things at once: `messages` to the market (they need no answer), a limit,
-    and what could not be carried.
+    """What a message means that says several things at once: `messages` to the market (they need no answer), a limit
+    or several signals, and what could not be carried.
 
     It is the content of one `Received`, so that all of it is durable together, happens in one transaction, and happens
     once: what the market records is never without the limit that holds, nor the limit without its record.
@@ -80,6 +82,8 @@ class Meaning:
     messages: tuple[MarketMessage, ...] = ()
     signal: GridSignal | None = None
     losses: tuple[Loss, ...] = ()
+    signals: tuple[GridSignal, ...] = ()
+    """Further signals, of an event that imposes more than one."""
 
 
 serial.register(Meaning)
@@ -143,6 +147,15 @@ class State(Protocol):
 
     async def commit(self, *changes: Change) -> None:
         """Write documents in one transaction; durable when this returns."""
+
+
+class Readings(Protocol):
+    """Measurements that are stored."""
+
+    def __call__(
+        self, resource: str, quantity: Quantity, first: datetime, last: datetime
+    ) -> Awaitable[Sequence[Telemetry]]:
+        """Samples of a resource with first <= at < last, in order."""
 
 
 # --- what was said before -----------------------------------------------------------------------------------------
@@ -379,6 +392,10 @@ class Ports:
     terms: MarketTerms
     participants: Mapping[str, Participant]
     resources: Mapping[str, Resource]
+    follows: Callable[[GridSignal], bool] = lambda signal: True
+    """Whether this party acts on such a signal: where it does not, its adapter says so to the utility."""
+    history: Readings | None = None
+    """What was measured, for adapters that report it."""
     learn: Callable[[Participant], Awaitable[Participant]] | None = None
     """Hand in what a directory says of a participant; returns it as it is known from now on: where an operator has
     said something of it, that stays. Durable when it returns, and seen in `participants`."""

@@ -60,6 +60,9 @@ class Desk(Protocol):
     def on_signal(self, peer: str, adapter: str, signal: GridSignal, now: datetime) -> Sequence[Effect]:
         """A utility or control centre imposes something."""
 
+    def obeys(self, signal: GridSignal) -> bool:
+        """Whether a signal of that kind and with those targets is acted on here."""
+
     def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
         """Measurements arrived. They are stored already; a desk has no effects here, it may wake its own loop."""
 
@@ -142,6 +145,9 @@ class NoDesk:
 
     def on_signal(self, peer: str, adapter: str, signal: GridSignal, now: datetime) -> Sequence[Effect]:
         return ()
+
+    def obeys(self, signal: GridSignal) -> bool:
+        return False
 
     def on_telemetry(self, samples: Sequence[Telemetry]) -> None:
         pass

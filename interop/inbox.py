@@ -88,10 +88,11 @@ def _meant(content: Meaning, received: Received, desk: Desk, step: Step) -> _Dec
     for message in content.messages:
         said = Interpretation(message, needs_answer=False, refers_to=message.head.message_id)
         effects += desk.on_message(peer, received.adapter, said, received, step.now)
-    if content.signal is not None:
-        effects += desk.on_signal(peer, received.adapter, content.signal, step.now)
+    imposed = [signal for signal in (content.signal, *content.signals) if signal is not None]
+    for signal in imposed:
+        effects += desk.on_signal(peer, received.adapter, signal, step.now)
     if not content.messages:
-        return _Decision(effects, received.kind, encode(content.signal))
+        return _Decision(effects, received.kind, encode(imposed[0] if len(imposed) == 1 else imposed or None))
     first = content.messages[0]
     return _Decision(effects, type(first).__name__, encode(first), accepted=True)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from adapters.clock import Clock, FileClock, SystemClock
 from adapters.ports import Actuator, Adapter, AdapterStatus, Messenger, Ports
-from datamodels import Problem, Resource
+from datamodels import GridSignal, Problem, Resource
 from interop import plugins
 from interop.config import Config
 from interop.desk import DeskContext, DeskRunner, NoDesk
@@ -164,6 +164,8 @@ class Server:
                 terms=self.terms,
                 participants=self.peers,
                 resources=self.resources,
+                follows=self._follows,
+                history=self.store.telemetry,
                 learn=self.peers.learn,
                 programmes=self.programmes.for_adapter(state),
             )
@@ -175,6 +177,9 @@ class Server:
                 actuators[name] = adapter
         self.desk = self._desk()
         self.hub.desk = self.desk
+
+    def _follows(self, signal: GridSignal) -> bool:
+        return self.desk.obeys(signal)
 
     def _desk(self) -> DeskRunner:
         kind, party = self.config.desk.kind, self.config.party
