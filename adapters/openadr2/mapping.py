@@ -45,6 +45,7 @@ from datamodels import (
 )
 
 __all__ = [
+    "SCALES",
     "Point",
     "Schedule",
     "SignalForm",
@@ -57,7 +58,7 @@ __all__ = [
     "schedule_of",
 ]
 
-_SCALES = {"p": -12, "n": -9, "micro": -6, "m": -3, "c": -2, "d": -1, "none": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+SCALES = {"p": -12, "n": -9, "micro": -6, "m": -3, "c": -2, "d": -1, "none": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 _POWER = ItemBase("powerReal", "RealPower", "W", "none", PowerAttributes(Decimal(50), Decimal(230), ac=True))
 _ENERGY = ItemBase("energyReal", "RealEnergy", "Wh")
 _ITEMS = {"powerReal": _POWER, "energyReal": _ENERGY}
@@ -213,7 +214,7 @@ def dispatch_of(event: OadrEvent, resource: Resource, clock: Clock) -> tuple[Dis
         losses.append(Loss("baseline", content.baseline.baseline_id, "a dispatch has no baseline"))
     kind = _kind(signal)
     factor = form_of(resource, kind).factor if (signal.signal_name, signal.signal_type) == _CAPACITY else 1.0
-    scale = 10.0 ** _SCALES[signal.item_base.scale] if isinstance(signal.item_base, ItemBase) else 1.0
+    scale = 10.0 ** SCALES[signal.item_base.scale] if isinstance(signal.item_base, ItemBase) else 1.0
     start = content.active_period.properties.dtstart
     intervals = []
     for interval in signal.intervals:
@@ -308,7 +309,7 @@ def point_of(report_name: str, description: ReportDescription, resources: Mappin
         return Problem("oadr.report.unit", where, text, reason="461")
     if quantity is Quantity.POWER_W and description.reading_type == "Mean":
         quantity = Quantity.MEAN_POWER_W
-    return Point(description.r_id, resource, quantity, description.reading_type, _SCALES[unit.scale])
+    return Point(description.r_id, resource, quantity, description.reading_type, SCALES[unit.scale])
 
 
 def samples_of(

@@ -1,0 +1,36 @@
+"""Both roles in one server: a VTN for our own VENs, and a VEN of utilities' VTNs."""
+
+from __future__ import annotations
+
+from adapters.openadr2.adapter import OpenAdr2Adapter
+from adapters.openadr2.config import Config
+from adapters.openadr2.ven.adapter import VenAdapter
+from adapters.openadr2.ven.config import VtnConfig
+from adapters.ports import AdapterStatus, Ports
+
+__all__ = ["BothRoles"]
+
+
+class BothRoles(OpenAdr2Adapter):
+    """The VTN, and beside it the VEN (`ven`), which shares nothing with it but its ports."""
+
+    def __init__(self, config: Config, vtns: tuple[VtnConfig, ...], ports: Ports) -> None:
+        super().__init__(config, ports)
+        self.ven = VenAdapter(vtns, ports)
+
+    async def start(self) -> None:
+        await super().start()
+        await self.ven.start()
+
+    async def stop(self) -> None:
+        await self.ven.stop()
+        await super().stop()
+
+    def status(self) -> AdapterStatus:
+        vtn, ven = super().status(), self.ven.status()
+        return AdapterStatus(
+            vtn.ready and ven.ready,
+            (*vtn.listening, *ven.listening),
+            (*vtn.problems, *ven.problems),
+            {**vtn.peers, **ven.peers},
+        )

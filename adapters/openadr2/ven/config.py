@@ -1,0 +1,262 @@
+"""Settings of the VEN: typed, checked, an unknown key is refused with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from yarl import URL
+
+from adapters.openadr2.config import Profile
+
+__all__ = ["OptPolicy", "VtnConfig", "read_vtns"]
+
+_BASE = "/OpenADR2/Simple/2.0b"
+
+
+class OptPolicy(StrEnum):
+    """What is said to an event: auto says optIn where our side acts on one of its signals, in and out say always so."""
+
+    AUTO = "auto"
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class VtnConfig:
+    """A utility's VTN that we are a VEN of.
+
+    Args:
+        peer: the participant that the VTN speaks for.
+        url: its base URL; `/OpenADR2/Simple/2.0b` is added where it is missing.
+        ven_name: what we are called there.
+        vtn_id: the id it must have, letter for letter; without it the one that it registers us with.
+        profile: strict, or lenient, which mends the listed deviations and logs each.
+        poll_s: wall seconds between two polls; 0 takes what the VTN asks for.
+        reply_limit: ask for at most so many events at once; 0 for all.
+        listen: address:port at which we serve the VTN's pushes; without it we poll.
+        push_url: that address as the VTN reaches it (oadrTransportAddress); needed with `listen`.
+        tls_ca: the authority that the VTN is trusted by, instead of the system's.
+        tls_certificate, tls_key: our own, of both directions.
+        fingerprint: full SHA-256 of the VTN's certificate, upper-case hex with colons; needed with `listen` over TLS.
+        signed: sign what we send and take only what is signed (rule 514).
+        insecure: allow plain HTTP, on a loopback address only.
+        resources: our resources by the resourceID the VTN knows them by; by default all of them by their own ids.
+        congestion_points: addresses by the groupID, pnode, service delivery point or meter that events name.
+        reports: offer reports of these resources.
+        sampling_s: the shortest sampling period that is offered, in wall seconds.
+        opt: what is said to events: auto, in or out.
+        setpoint_is_limit: the programme means LOAD_DISPATCH setpoints as ceilings of import.
+        levels_w: ceilings of import in W for SIMPLE levels 1, 2, 3; without it a level is passed on as it is.
+        base_price: price per kWh that priceRelative and priceMultiplier start from.
+    """
+
+    peer: str
+    url: str
+    ven_name: str
+    vtn_id: str = ""
+    profile: Profile = Profile.STRICT
+    poll_s: float = 0.0
+    reply_limit: int = 0
+    listen: str = ""
+    push_url: str = ""
+    tls_ca: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    fingerprint: str = ""
+    signed: bool = False
+    insecure: bool = False
+    resources: dict[str, str] = field(default_factory=dict)
+    congestion_points: dict[str, str] = field(default_factory=dict)
+    reports: bool = True
+    sampling_s: int = 10
+    opt: OptPolicy = OptPolicy.AUTO
+    setpoint_is_limit: bool = False
+    levels_w: tuple[int, ...] = ()
+    base_price: Decimal | None = None
+
+    @property
+    def base(self) -> URL:
+        url = URL(self.url.rstrip("/"))
+        return url if url.path.endswith(_BASE) else url.with_path(url.path.rstrip("/") + _BASE)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to serve pushes at."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def read_vtns(given: Any) -> tuple[VtnConfig, ...]:
+    """Check the list `vtns` as it comes from a configuration file.
+
+    Raises:
+        ValueError: naming every key that is wrong, and how to mend it.
+    """
+    wrong: list[str] = []
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(v, Mapping) for v in given):
+        wrong.append("vtns: a list of tables is needed")
+        given = ()
+    read = [_table(table, f"vtns[{n}].", wrong) for n, table in enumerate(given, 1)]
+    vtns = tuple(vtn for vtn in read if vtn is not None)
+    for n, vtn in enumerate(vtns, 1):
+        wrong += [f"vtns[{n}].{text}" for text in _consistent(vtn)]
+    peers = [vtn.peer for vtn in vtns]
+    wrong += [f"vtns: peer {peer!r} stands twice" for peer in sorted({p for p in peers if peers.count(p) > 1})]
+    if wrong:
+        raise ValueError("openadr2 configuration: " + "; ".join(wrong))
+    return vtns
+
+
+def _table(data: Mapping[str, Any], where: str, wrong: list[str]) -> VtnConfig | None:
+    known = {f.name: f for f in fields(VtnConfig)}
+    values: dict[str, Any] = {}
+    before = len(wrong)
+    for key, value in data.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            wrong.append(f"{where}{key} is not known" + (f"; did you mean {near[0]}?" if near else ""))
+            continue
+        try:
+            values[key] = _READERS[str(known[key].type)](value)
+        except ValueError as error:
+            wrong.append(f"{where}{key}: {error}")
+    required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
+    wrong += [f"{where}{name} is missing" for name in required if name not in data]
+    return VtnConfig(**values) if len(wrong) == before else None
+
+
+def _consistent(vtn: VtnConfig) -> list[str]:
+    wrong = []
+    if (text := _url(vtn.url, vtn.insecure)) is not None:
+        wrong.append(f"url: {text}")
+    if bool(vtn.listen) != bool(vtn.push_url):
+        wrong.append("listen and push_url go together; one is missing")
+    elif vtn.listen:
+        wrong += _push(vtn)
+    if bool(vtn.tls_certificate) != bool(vtn.tls_key):
+        wrong.append("tls_certificate and tls_key go together; one is missing")
+    if vtn.signed and not vtn.tls_certificate:
+        wrong.append("signed: tls_certificate and tls_key are needed to sign with")
+    if vtn.signed and not vtn.fingerprint:
+        wrong.append("signed: fingerprint is needed, to know the VTN's signature by")
+    for key in ("tls_ca", "tls_certificate", "tls_key"):
+        path = getattr(vtn, key)
+        if path and not Path(path).is_file():
+            wrong.append(f"{key}: there is no file {path}")
+    for key, least in (("poll_s", 0), ("reply_limit", 0), ("sampling_s", 1)):
+        if getattr(vtn, key) < least:
+            wrong.append(f"{key}: at least {least}")
+    if vtn.levels_w and (len(vtn.levels_w) != 3 or min(vtn.levels_w) < 0):
+        wrong.append(f"levels_w: three ceilings in W are needed, not {list(vtn.levels_w)}")
+    return wrong
+
+
+def _push(vtn: VtnConfig) -> list[str]:
+    try:
+        host, port = vtn.address
+        local = _is_loopback(host)
+        if not 0 <= port <= 65535:
+            raise ValueError
+    except ValueError:
+        return [f"listen: address:port is needed, not {vtn.listen!r}"]
+    if vtn.insecure:
+        return [] if local else ["listen: insecure is for loopback addresses only; configure tls_*"]
+    needed = [key for key in ("tls_ca", "tls_certificate", "tls_key", "fingerprint") if not getattr(vtn, key)]
+    return [f"listen: {', '.join(needed)} is needed to know the VTN by"] if needed else []
+
+
+def _url(text: str, insecure: bool) -> str | None:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        return f"the base URL of a VTN is needed, not {text!r}"
+    if url.scheme == "http" and not (insecure and _is_loopback(url.host)):
+        return "https is needed (http only with insecure = true on a loopback address)"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a text is needed, not {value!r}")
+    return value
+
+
+def _map(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a table of texts is needed, not {value!r}")
+    return {_text(key): _text(item) for key, item in value.items()}
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"a number is needed, not {value!r}")
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"a whole number is needed, not {value!r}")
+    return value
+
+
+def _wholes(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"a list of whole numbers is needed, not {value!r}")
+    return tuple(_whole(item) for item in value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false is needed, not {value!r}")
+    return value
+
+
+def _money(value: Any) -> Decimal:
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if isinstance(value, bool) or not price.is_finite():
+        raise ValueError(f"a price is needed, not {value!r}")
+    return price
+
+
+def _one_of(kind: type[StrEnum]) -> Callable[[Any], StrEnum]:
+    def read(value: Any) -> StrEnum:
+        if value not in set(kind):
+            raise ValueError(f"one of {', '.join(kind)} is needed, not {value!r}")
+        return kind(value)
+
+    return read
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "dict[str, str]": _map,
+    "float": _number,
+    "int": _whole,
+    "tuple[int, ...]": _wholes,
+    "bool": _flag,
+    "Decimal | None": _money,
+    "Profile": _one_of(Profile),
+    "OptPolicy": _one_of(OptPolicy),
+}
