@@ -20,6 +20,7 @@ import click
 
 import adapters.modbus.config
 import adapters.openadr2.config
+import adapters.openadr2.ven.config
 import adapters.openadr3.config
 import adapters.uftp.access
 import adapters.uftp.config
@@ -59,6 +60,7 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[[adapters.uftp.access]]", adapters.uftp.access.Access),
     ("[adapters.openadr2]", adapters.openadr2.config.Config),
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
+    ("[[adapters.openadr2.vtns]]", adapters.openadr2.ven.config.VtnConfig),
     ("[[adapters.openadr3.vtns]]", adapters.openadr3.config.VtnConfig),
     ("[adapters.agents]", AgentsOptions),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
