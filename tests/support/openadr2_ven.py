@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from aiohttp import web
+from support.openadr2 import HandClock, Hub
 
 from adapters.openadr2 import build, codec, model
 from adapters.openadr2.lexical import Duration
 from adapters.ports import Ports, Receipt, ReceiptStatus
 from datamodels import MarketCalendar, MarketTerms, Resource, ResourceKind, ResourceRole, Telemetry
-from support.openadr2 import HandClock, Hub
 
 PEER = "utility.example"
 
