@@ -1,9 +1,9 @@
-"""OpenADR 2.0b: a VTN for VENs that poll over HTTP, and (`ven`) a VEN of utilities' VTNs; either or both (`roles`).
+"""OpenADR 2.0b: a VTN for VENs that poll or are pushed to, and (`ven`) a VEN of utilities' VTNs; either or both.
 
 Layers: `lexical`, `model`, `tables`, `codec` (bytes and wire objects), `dsig`, `replay`, `signing` (signatures),
 `lenient` (peer profile), `mapping` (wire and canonical), `session` with its handlers `registration`, `events`,
-`reports`, `opts` (pure state), `rules` (what is taken, from whom, where), `server` (HTTP), `adapter` (durability and
-the hub).
+`reports`, `opts` (pure state), `rules` (what is taken, from whom, where), `server` (HTTP), `push` (to VENs), `adapter`
+(durability and the hub), `roles` (both at once).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from ssl import SSLContext
 from types import MappingProxyType
 
 from lxml import etree
@@ -23,13 +24,14 @@ from adapters.openadr2 import codec, events, lenient, polling, rules
 from adapters.openadr2.config import Config, Profile
 from adapters.openadr2.dsig import Seal
 from adapters.openadr2.model import Payload
+from adapters.openadr2.push import Courier, Letter, service_url
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.server import Exchange, Listener
 from adapters.openadr2.session import ADAPTER, Delivery, Event, Opt, Outcome, Session, Ven
 from adapters.openadr2.signing import Signing
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
-from adapters.tls import TlsProfile, server_context
+from adapters.tls import TlsProfile, client_context, server_context
 from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Severity
 
 __all__ = ["OpenAdr2Adapter"]
@@ -46,7 +48,7 @@ _LIMITS = xml.Limits(size=8 * 1024 * 1024)
 
 
 class OpenAdr2Adapter:
-    """A VTN for VENs in pull mode."""
+    """A VTN for VENs that poll, and for VENs that are pushed to."""
 
     name = ADAPTER
 
@@ -64,6 +66,7 @@ class OpenAdr2Adapter:
         self._next_tick: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._listener: Listener | None = None
+        self._courier = Courier(self, self._session.patience.total_seconds())
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- adapter ---------------------------------------------------------------------------------------------------
@@ -83,6 +86,7 @@ class OpenAdr2Adapter:
             context = server_context(*self._config.tls_files, TlsProfile.OPENADR2)
         self._listener = Listener(self._config.path_prefix, context, self._admit, self._answer, self._refused)
         await self._listener.start(*self._config.address)
+        self._courier.start(self._client_context())
         self._recall()
         self._tasks = [
             asyncio.create_task(self._follow_clock(), name="openadr2 event clock"),
@@ -98,6 +102,7 @@ class OpenAdr2Adapter:
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
+        await self._courier.stop()
         if self._tasks:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.join(), _LAST_NEWS_S)
@@ -110,7 +115,7 @@ class OpenAdr2Adapter:
         listening = self._listener.addresses if self._listener is not None else ()
         broken = tuple(
             Problem("oadr.task", t.get_name(), repr(t.exception()), hint="see the log; restart the adapter")
-            for t in self._tasks
+            for t in (*self._tasks, *self._courier.tasks)
             if t.done() and not t.cancelled()
         )
         return AdapterStatus(
@@ -128,6 +133,8 @@ class OpenAdr2Adapter:
             text += f", last seen {self._seen[ven.name]:%Y-%m-%d %H:%M:%S}Z"
         if count := self._deviations[ven.name]:
             text += f", {count} deviations"
+        if failure := self._courier.failing.get(ven.name):
+            text += f", push fails: {failure}"
         return text
 
     # --- actuator --------------------------------------------------------------------------------------------------
@@ -224,6 +231,7 @@ class OpenAdr2Adapter:
             await self._report(peer, outcome)
         if name:
             self._seen[name] = datetime.now(UTC)
+            self._courier.heard(name)
         body = self._signing.signed(body, self._named(caller, payload))
         self._ports.trace(ADAPTER, peer, Direction.OUT, kind, body)
         return body
@@ -312,10 +320,60 @@ class OpenAdr2Adapter:
         for update in outcome.updates:
             self._news.put_nowait(update)
         for record in outcome.keep:
+            name = self._session.ven_of(record)
+            if self._session.vens[name].push_address:
+                self._courier.wake(name)
             if isinstance(record, Event | Delivery):
-                event = self._session.events[record.key]
-                self._next_tick[event.ven] = self._ports.clock.now()
+                self._next_tick[name] = self._ports.clock.now()
                 self._wake.set()
+
+    # --- push ------------------------------------------------------------------------------------------------------
+
+    def _client_context(self) -> SSLContext | None:
+        if self._config.insecure:
+            return None
+        certificate, key, ca = self._config.tls_files
+        context = client_context(ca, certificate, key, TlsProfile.OPENADR2)
+        # Whose certificate it must be is known exactly; what names it bears does not matter.
+        context.check_hostname = False
+        return context
+
+    async def next_letter(self, ven: str) -> Letter | None:
+        """What a VEN in push mode is to be told now (`push.Depot`)."""
+        async with self._locks[ven]:
+            record = self._session.vens[ven]
+            if not record.push_address or not record.registration_id:
+                return None
+            await self._follow_setting(ven)
+            payload = polling.waiting(self._session, record)
+        if payload is None:
+            return None
+        body, kind = _encoded(payload)
+        body = self._signing.signed(body, ven)
+        self._ports.trace(ADAPTER, ven, Direction.OUT, kind, body)
+        url = service_url(record.push_address, rules.PUSHED[type(payload)])
+        return Letter(url, body, "" if self._config.insecure else record.fingerprint)
+
+    async def replied(self, ven: str, body: bytes) -> None:
+        """Take a VEN's reply to what was pushed, as if it had sent it on its own."""
+        root = codec.read_tree(body, _LIMITS)
+        caller = Caller(self._session.vens[ven], self._session.vens[ven].fingerprint)
+        seal = self._opened(caller, root)
+        self._mend(caller, root)
+        codec.check_schema(root)
+        payload = codec.payload_element(root)
+        kind = codec.kind_of(payload)
+        self._ports.trace(ADAPTER, ven, Direction.IN, kind, body)
+        async with self._locks[ven]:
+            problem = await self._signing.admit(seal) if isinstance(seal, Seal) else seal
+            if problem is not None:
+                raise TransportFault(403, problem.rule, problem.message)
+            outcome = rules.hear(self._session, self._session.vens[ven], payload)
+            await self._settle(outcome, ven, kind, body)
+        await self._report(ven, outcome)
+
+    def undelivered(self, ven: str) -> None:
+        self._session.unsend(ven)
 
     # --- in the background -----------------------------------------------------------------------------------------
 
@@ -329,6 +387,9 @@ class OpenAdr2Adapter:
             if delivery.told is not DispatchStatus.NEW:
                 now = self._ports.clock.now()
                 self._news.put_nowait(DispatchUpdate(event.id, delivery.revision, delivery.told, now, "told again"))
+        for ven in self._session.vens.values():
+            if ven.push_address:
+                self._courier.wake(ven.name)
 
     async def _tell(self) -> None:
         """Hand news of dispatches to the hub, in order. A task of its own: the hub may answer with `apply`."""

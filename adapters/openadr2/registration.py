@@ -17,6 +17,7 @@ from adapters.openadr2.model import (
     OadrRequestReregistration,
     OadrResponse,
 )
+from adapters.openadr2.push import address_problem
 from adapters.openadr2.session import Outcome, Record, Session, Ven, answer
 from datamodels import DispatchStatus, DispatchUpdate, Problem
 
@@ -66,7 +67,7 @@ def create_registration(session: Session, caller: Caller, message: OadrCreatePar
     Events and report requests survive a new registration.
     """
     try:
-        _offered(message)
+        _offered(session, message)
         ven = _applicant(session, caller, message)
         if message.registration_id and message.registration_id != ven.registration_id:
             raise _no("registration.id", "registrationID", "it is not the one given to this VEN", "452")
@@ -79,17 +80,22 @@ def create_registration(session: Session, caller: Caller, message: OadrCreatePar
         registration_id=message.registration_id or session.new_id(),
         fingerprint=caller.fingerprint or ven.fingerprint,
         pending="",
+        push_address=(message.transport_address or "") if message.http_pull_model is False else "",
     )
     return Outcome(party_registration(session, answer(message.request_id), ven), (ven,), audit=True)
 
 
-def _offered(message: OadrCreatePartyRegistration) -> None:
+def _offered(session: Session, message: OadrCreatePartyRegistration) -> None:
     if message.profile_name != "2.0b":
         raise _no("registration.profile", "oadrProfileName", "only 2.0b is offered", "459")
     if message.transport_name != "simpleHttp":
         raise _no("registration.transport", "oadrTransportName", "only simpleHttp is offered", "459")
-    if message.http_pull_model is False:
-        raise _no("registration.push", "oadrHttpPullModel", "only the pull model is offered", "469")
+    if message.http_pull_model is not False:
+        return
+    if not message.transport_address:
+        raise _no("registration.push", "oadrTransportAddress", "push needs an address", "469")
+    if wrong := address_problem(message.transport_address, plain=session.config.insecure):
+        raise _no("registration.push", "oadrTransportAddress", wrong, "459")
 
 
 def _applicant(session: Session, caller: Caller, message: OadrCreatePartyRegistration) -> Ven:
@@ -143,7 +149,7 @@ def canceled_registration(session: Session, ven: Ven, message: OadrCanceledParty
 
 def _ended(session: Session, ven: Ven) -> Outcome:
     now, wall = session.clock.now(), session.now_wall()
-    keep: list[Record] = [replace(ven, registration_id="", pending="")]
+    keep: list[Record] = [replace(ven, registration_id="", pending="", push_address="")]
     updates = []
     for event in session.events_of(ven.name):
         keep.append(replace(event, closed=wall))

@@ -15,13 +15,24 @@ from adapters.errors import Rejection
 from adapters.openadr2 import codec, events, model, opts, polling, registration, reports
 from adapters.openadr2.model import EiResponse, Payload
 from adapters.openadr2.registration import Caller
-from adapters.openadr2.session import Outcome, Session, answer
+from adapters.openadr2.session import Outcome, Session, Ven, answer
 from adapters.openadr2.tables import qualified
 from datamodels import Problem
 
-__all__ = ["ENDPOINTS", "handle", "refuse"]
+__all__ = ["ENDPOINTS", "PUSHED", "handle", "hear", "refuse"]
 
 ENDPOINTS = ("EiRegisterParty", "EiEvent", "EiReport", "EiOpt", "OadrPoll")
+
+PUSHED: Mapping[type, str] = {
+    model.OadrDistributeEvent: "EiEvent",
+    model.OadrCreateReport: "EiReport",
+    model.OadrRegisterReport: "EiReport",
+    model.OadrCancelReport: "EiReport",
+    model.OadrUpdateReport: "EiReport",
+    model.OadrCancelPartyRegistration: "EiRegisterParty",
+    model.OadrRequestReregistration: "EiRegisterParty",
+}
+"""Where a VEN in push mode takes what we send."""
 
 _Refusal: TypeAlias = Callable[[Session, EiResponse, etree._Element], Payload]
 
@@ -90,6 +101,19 @@ _TABLE: Mapping[type, _Entry] = {
 }
 
 
+_REPLIES = frozenset(
+    {
+        model.OadrResponse,
+        model.OadrCreatedEvent,
+        model.OadrCreatedReport,
+        model.OadrRegisteredReport,
+        model.OadrUpdatedReport,
+        model.OadrCanceledReport,
+        model.OadrCanceledPartyRegistration,
+    }
+)
+
+
 def handle(session: Session, caller: Caller, endpoint: str, payload: etree._Element) -> Outcome:
     """Check and handle a schema-valid payload. Never raises for what a peer sent."""
     try:
@@ -103,6 +127,19 @@ def handle(session: Session, caller: Caller, endpoint: str, payload: etree._Elem
     except OverflowError:
         problem = Problem("oadr.value", codec.kind_of(payload), "a time lies outside the calendar", reason="454")
         return refuse(session, payload, problem)
+
+
+def hear(session: Session, ven: Ven, payload: etree._Element) -> Outcome:
+    """Take a schema-valid reply of a VEN to what was pushed; the outcome's own reply goes nowhere."""
+    try:
+        entry = _entry("", payload)
+        if codec.class_of(payload) not in _REPLIES:
+            raise Rejection([Problem("oadr.role", codec.kind_of(payload), "this is no reply", reason="459")])
+        if codec.ven_id_of(payload) not in (None, ven.ven_id):
+            raise Rejection([Problem("oadr.ven.foreign", "venID", "the venID is that of another VEN", reason="463")])
+        return entry.handler(session, ven, codec.decode(payload))
+    except Rejection as error:
+        return Outcome(problems=error.problems)
 
 
 def refuse(session: Session, payload: etree._Element, problem: Problem) -> Outcome:
@@ -126,7 +163,7 @@ def _entry(endpoint: str, payload: etree._Element) -> _Entry:
     entry = _TABLE.get(codec.class_of(payload))
     if entry is None:
         raise Rejection([Problem("oadr.role", kind, "a VEN does not send this", reason="451")])
-    if entry.endpoint not in ("", endpoint):
+    if endpoint and entry.endpoint not in ("", endpoint):
         raise Rejection([Problem("oadr.endpoint", kind, f"this belongs to {entry.endpoint}", reason="459")])
     return entry
 

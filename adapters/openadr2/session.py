@@ -39,7 +39,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Ven:
-    """A VEN. `registration_id` empty: known, but not registered. `pending`: what the next poll tells it to do."""
+    """A VEN. `registration_id` empty: known, but not registered. `pending`: what it is to be told to do next.
+    `push_address` is where it is pushed to; without one it polls.
+    """
 
     kind: ClassVar[str] = "ven"
     name: str
@@ -47,6 +49,7 @@ class Ven:
     registration_id: str = ""
     fingerprint: str = ""
     pending: str = ""
+    push_address: str = ""
 
     @property
     def key(self) -> str:
@@ -244,11 +247,26 @@ class Session:
         now = self.now_wall()
         self.sent.update((key, (number, now)) for key, number in keys)
 
+    @property
+    def patience(self) -> timedelta:
+        """How long (wall) an answer is waited for."""
+        return timedelta(seconds=max(3 * self.config.poll_frequency_s, 10))
+
     def due(self, key: str, number: int) -> bool:
         """Whether an unanswered item must go out: never sent as this number, or too long ago without an answer."""
         last = self.sent.get(key)
-        patience = timedelta(seconds=max(3 * self.config.poll_frequency_s, 10))
-        return last is None or last[0] != number or self.now_wall() - last[1] > patience
+        return last is None or last[0] != number or self.now_wall() - last[1] > self.patience
+
+    def unsend(self, ven: str) -> None:
+        """What was sent to a VEN and is unanswered counts as never sent."""
+        for key in (*self.ven_events.get(ven, ()), *self.asked.get(ven, ()), f"ven {ven}"):
+            self.sent.pop(key, None)
+
+    def ven_of(self, record: Record) -> str:
+        """The name of the VEN that a record is about."""
+        if isinstance(record, Ven):
+            return record.name
+        return self.events[record.event].ven if isinstance(record, Delivery) else record.ven
 
     def _put(self, record: Record) -> None:
         if isinstance(record, Ven):
