@@ -22,6 +22,8 @@ _OWN = {
     "init": "interop.cli.init:init",
     "doctor": "interop.cli.doctor:doctor",
     "peer": "interop.cli.peer:peer",
+    "programme": "interop.cli.programme:programme",
+    "ven": "interop.cli.programme:ven",
     "backup": "interop.cli.backup:backup",
     "replay": "interop.cli.replay:replay",
 }

@@ -14,10 +14,10 @@ from interop.cli.access import ask_server
 from interop.cli.output import CliError, Exit, config_argument, emit, json_option, load
 from interop.config import Config
 
-__all__ = ["event"]
+__all__ = ["event", "instant"]
 
 
-def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def instant(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """ISO 8601 with an offset, in market time."""
     if value is None:
         return None
@@ -30,7 +30,7 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     return instant.isoformat()
 
 
-_start = click.option("--start", metavar="TIME", callback=_instant, help="Market time with an offset. [default: now]")
+_start = click.option("--start", metavar="TIME", callback=instant, help="Market time with an offset. [default: now]")
 _priority = click.option("--priority", type=click.IntRange(0), default=1, show_default=True, help="1 goes first.")
 _id = click.option("--id", "id", default="", help="A name of your own; said again, it revises. [default: derived]")
 
