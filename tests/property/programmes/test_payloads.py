@@ -13,7 +13,7 @@ from datamodels import Dispatch, DispatchInterval, DispatchKind, Programme, Sign
 from datamodels.payloads import in_canonical, named, signal_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-values = st.decimals(-(10**9), 10**9, places=3)
+values = st.integers(-(10**12), 10**12).map(lambda n: Decimal(n) / 1000)
 lengths = st.integers(1, 10**6).map(lambda s: timedelta(seconds=s))
 steps = st.lists(st.tuples(lengths, values), min_size=1, max_size=6)
 
