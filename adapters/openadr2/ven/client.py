@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from lxml import etree
 
-from adapters import xml
 from adapters.errors import Rejection, TransportFault
-from adapters.openadr2 import codec, lenient, model
-from adapters.openadr2.config import Profile
+from adapters.openadr2 import model
 from adapters.openadr2.model import OadrResponse, Payload
 from adapters.openadr2.ven.config import VtnConfig
+from adapters.openadr2.ven.sealing import SIZE, Sealing
 from adapters.ports import Direction
 from adapters.tls import TlsProfile, client_context, fingerprint
 
-__all__ = ["Client", "Seen", "VtnError", "read"]
+__all__ = ["Client", "Seen", "VtnError"]
 
-_LIMITS = xml.Limits(size=8 * 1024 * 1024)
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5, sock_read=20)
 Seen = Callable[[Direction, str, bytes], None]
-Deviates = Callable[[str, str], None]
 
 _ENDPOINTS = {
     "EiRegisterParty": (
@@ -61,12 +57,12 @@ class VtnError(Exception):
 
 
 class Client:
-    """One VTN. `seen` is told of every body, `deviates` of what the lenient profile forgives (kind, what)."""
+    """One VTN. `seen` is told of every body."""
 
-    def __init__(self, config: VtnConfig, seen: Seen, deviates: Deviates) -> None:
+    def __init__(self, config: VtnConfig, sealing: Sealing, seen: Seen) -> None:
         self._config = config
+        self._sealing = sealing
         self._seen = seen
-        self._deviates = deviates
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -88,7 +84,7 @@ class Client:
             VtnError: the VTN cannot be reached, answers with a fault, or says what cannot be read.
         """
         name = _name(payload)
-        body = codec.encode(payload)
+        body = self._sealing.seal(payload)
         self._seen(Direction.OUT, name, body)
         status, answered = await self._post(_ENDPOINT[type(payload)], body)
         if status != 200:
@@ -96,11 +92,12 @@ class Client:
         if not answered and isinstance(payload, OadrResponse):
             return None
         try:
-            _, said = read(answered, self._config, self._deviates)
+            taken = self._sealing.read(answered)
+            await self._sealing.admit(taken)
         except (TransportFault, Rejection) as error:
             raise VtnError(0, f"the answer to {name} cannot be used: {error}"[:300]) from error
-        self._seen(Direction.IN, _name(said), answered)
-        return said
+        self._seen(Direction.IN, taken.kind, answered)
+        return taken.payload
 
     async def _post(self, endpoint: str, body: bytes) -> tuple[int, bytes]:
         if self._session is None:
@@ -115,29 +112,12 @@ class Client:
             raise VtnError(0, f"{url.host}: {type(error).__name__}: {error}"[:200]) from error
 
 
-def read(body: bytes, config: VtnConfig, deviates: Deviates) -> tuple[etree._Element, Payload]:
-    """A message of the VTN: its payload element and what it says; mended before the schema by the lenient profile.
-
-    Raises:
-        TransportFault: it cannot be read or is invalid.
-        Rejection: it holds a value nobody can use.
-    """
-    root = codec.read_tree(body, _LIMITS)
-    if config.profile is Profile.LENIENT and len(root) and len(root[-1]):
-        payload = root[-1][0]
-        for deviation in lenient.normalise(payload):
-            deviates(codec.kind_of(payload), deviation)
-    codec.check_schema(root)
-    payload = codec.payload_element(root)
-    return payload, codec.decode(payload)
-
-
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
         content += chunk
-        if len(content) > _LIMITS.size:
-            raise VtnError(0, f"an answer of more than {_LIMITS.size} bytes")
+        if len(content) > SIZE:
+            raise VtnError(0, f"an answer of more than {SIZE} bytes")
     return bytes(content)
 
 

@@ -46,6 +46,9 @@ class VtnConfig:
         tls_certificate, tls_key: our own, of both directions.
         fingerprint: full SHA-256 of the VTN's certificate, upper-case hex with colons; needed with `listen` over TLS.
         signed: sign what we send and take only what is signed (rule 514).
+        signing_certificate, signing_key: to sign with, instead of those of TLS.
+        signing_fingerprint: full SHA-256 of the certificate the VTN signs with, where it is not that of TLS.
+        signature_tolerance_s: how far the VTN's clock may be from ours.
         insecure: allow plain HTTP, on a loopback address only.
         resources: our resources by the resourceID the VTN knows them by; by default all of them by their own ids.
         congestion_points: addresses by the groupID, pnode, service delivery point or meter that events name.
@@ -71,6 +74,10 @@ class VtnConfig:
     tls_key: str = ""
     fingerprint: str = ""
     signed: bool = False
+    signing_certificate: str = ""
+    signing_key: str = ""
+    signing_fingerprint: str = ""
+    signature_tolerance_s: int = 5
     insecure: bool = False
     resources: dict[str, str] = field(default_factory=dict)
     congestion_points: dict[str, str] = field(default_factory=dict)
@@ -85,6 +92,16 @@ class VtnConfig:
     def base(self) -> URL:
         url = URL(self.url.rstrip("/"))
         return url if url.path.endswith(_BASE) else url.with_path(url.path.rstrip("/") + _BASE)
+
+    @property
+    def signer(self) -> str:
+        """Fingerprint of the certificate that the VTN signs with."""
+        return self.signing_fingerprint or self.fingerprint
+
+    @property
+    def signing_files(self) -> tuple[str, str]:
+        """Our certificate and key to sign with."""
+        return self.signing_certificate or self.tls_certificate, self.signing_key or self.tls_key
 
     @property
     def address(self) -> tuple[str, int]:
@@ -142,15 +159,15 @@ def _consistent(vtn: VtnConfig) -> list[str]:
         wrong += _push(vtn)
     if bool(vtn.tls_certificate) != bool(vtn.tls_key):
         wrong.append("tls_certificate and tls_key go together; one is missing")
-    if vtn.signed and not vtn.tls_certificate:
-        wrong.append("signed: tls_certificate and tls_key are needed to sign with")
-    if vtn.signed and not vtn.fingerprint:
-        wrong.append("signed: fingerprint is needed, to know the VTN's signature by")
-    for key in ("tls_ca", "tls_certificate", "tls_key"):
+    if vtn.signed and not all(vtn.signing_files):
+        wrong.append("signed: signing_certificate and signing_key (or those of TLS) are needed to sign with")
+    if vtn.signed and not vtn.signer:
+        wrong.append("signed: signing_fingerprint or fingerprint is needed, to know the VTN's signature by")
+    for key in ("tls_ca", "tls_certificate", "tls_key", "signing_certificate", "signing_key"):
         path = getattr(vtn, key)
         if path and not Path(path).is_file():
             wrong.append(f"{key}: there is no file {path}")
-    for key, least in (("poll_s", 0), ("reply_limit", 0), ("sampling_s", 1)):
+    for key, least in (("poll_s", 0), ("reply_limit", 0), ("sampling_s", 1), ("signature_tolerance_s", 1)):
         if getattr(vtn, key) < least:
             wrong.append(f"{key}: at least {least}")
     if vtn.levels_w and (len(vtn.levels_w) != 3 or min(vtn.levels_w) < 0):

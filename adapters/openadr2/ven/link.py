@@ -11,24 +11,23 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from adapters.openadr2 import model
 from adapters.openadr2.config import Profile
 from adapters.openadr2.lexical import Duration
 from adapters.openadr2.model import Payload
-from adapters.openadr2.session import answer
 from adapters.openadr2.ven import engine, events, opts, reports
 from adapters.openadr2.ven.book import ADAPTER, Book, new_id
 from adapters.openadr2.ven.client import Client, VtnError
 from adapters.openadr2.ven.config import OptPolicy, VtnConfig
 from adapters.openadr2.ven.push import PushServer
 from adapters.openadr2.ven.records import Registration
+from adapters.openadr2.ven.reporter import Reporter
+from adapters.openadr2.ven.sealing import Sealing
 from adapters.openadr2.ven.services import Services
 from adapters.ports import Direction, Ports
-from datamodels import Quantity, Telemetry
 
 __all__ = ["Link"]
 
@@ -38,7 +37,6 @@ _PUSH_PERIOD_S = 300.0
 _MOST_AT_ONCE = 100
 _LONGEST_NAP_S = 0.25
 _STRANGER = frozenset({452, 463})
-_LOOKBACK = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +49,12 @@ class Link:
         self.book = Book(config, ports)
         self.lock = asyncio.Lock()
         self._services = Services(self.book, self._deviates)
-        self._client = Client(config, self._seen, self._deviates)
-        self._server = (
-            PushServer(config, self._services, self.lock, self._seen, self._deviates) if config.listen else None
-        )
+        self._sealing = Sealing(config, ports.state, self._deviates)
+        self._client = Client(config, self._sealing, self._seen)
+        self._reporter = Reporter(self.book, self._services, self.lock, self._say)
+        self._server: PushServer | None = None
+        if config.listen:
+            self._server = PushServer(config, self._services, self.lock, self._sealing, self._seen)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._greeted = False
@@ -68,8 +68,9 @@ class Link:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what is durable, listen, begin (OSError or ssl.SSLError: a file or an address cannot be used)."""
+        """Take up what is durable, listen, begin (OSError, ssl.SSLError, ValueError: a file or address is unusable)."""
         self.book.load()
+        self._sealing.start()
         await self._client.start()
         if self._server is not None:
             await self._server.start(self.wake)
@@ -256,7 +257,7 @@ class Link:
     async def _greet(self) -> None:
         """After registering or a restart: our reports (rule 301), then all events."""
         if self.book.registration.offered != reports.offered(self.config, self.book.site.resources):
-            await self._register_reports()
+            await self._reporter.register()
         await self._request_events()
         self._greeted, self._next_poll = True, 0.0
 
@@ -301,7 +302,7 @@ class Link:
         await self._reconsider()
         await self._answer()
         await self._send_opts()
-        await self._send_reports()
+        await self._reporter.send_due()
 
     async def _answer(self) -> None:
         """oadrCreatedEvent for every event that wants one."""
@@ -349,69 +350,6 @@ class Link:
                 if opt.sent:
                     await self._say(model.OadrCancelOpt(new_id(), opt.id, ven_id))
                 await self.book.drop(opt)
-
-    async def _send_reports(self) -> None:
-        for job in list(self.book.jobs.values()):
-            end = reports.due_at(job, self.book.now)
-            if end is None or job.id not in self.book.jobs:
-                continue
-            if job.name == reports.METADATA:
-                await self._register_reports()
-            elif not await self._update(reports.Due.of(job, end)):
-                continue
-            async with self.lock:
-                current = self.book.jobs.get(job.id)
-                if current is not None:
-                    after = reports.sent(current, end)
-                    await (self.book.drop(current) if after is None else self.book.put(after))
-
-    async def _update(self, due: reports.Due) -> bool:
-        """Send one report; False where the VTN does not want it any more."""
-        book, job = self.book, due.job
-        points = {point.r_id: point for point in reports.offer(book.site.resources).get(job.specifier, ())}
-        samples = await self._samples(due, [points[r_id] for r_id in job.points if r_id in points])
-        report = reports.message(due, points, samples, book.ports.clock, book.now)
-        if not report.intervals and job.back_s and not job.last:
-            return True  # nothing was measured: there is nothing to say, and the next one is due later
-        said = await self._say(model.OadrUpdateReport(new_id(), (report,), book.registration.ven_id))
-        if not isinstance(said, model.OadrUpdatedReport):
-            raise VtnError(0, "oadrUpdateReport was not answered by oadrUpdatedReport")
-        if said.response.response_code == 452:
-            book.refused("oadr.report.request", f"the VTN does not know report {job.id!r} any more; it ends")
-            await book.drop(job)
-            return False
-        if said.cancel_report is not None:
-            async with self.lock:
-                reply = await self._services.take(said.cancel_report)
-            await self._say(reply)
-        return True
-
-    async def _samples(
-        self, due: reports.Due, points: Sequence[reports.Point]
-    ) -> dict[tuple[str, Quantity], Sequence[Telemetry]]:
-        history, clock = self.book.ports.history, self.book.ports.clock
-        if history is None:
-            return {}
-        step = timedelta(seconds=due.job.granularity_s)
-        back = _LOOKBACK if due.job.name == "TELEMETRY_STATUS" else step + timedelta(minutes=1)
-        first, last = clock.from_wall(due.begin - back), clock.from_wall(due.end) + timedelta(microseconds=1)
-        wanted = {(point.resource, quantity): None for point in points for quantity in point.quantities}
-        return {key: await history(*key, first, last) for key in wanted}
-
-    async def _register_reports(self) -> None:
-        """oadrRegisterReport, and oadrCreatedReport for what is asked in reply."""
-        book = self.book
-        resources = book.site.resources
-        offer = reports.metadata(self.config, resources, book.now)
-        said = await self._say(model.OadrRegisterReport(new_id(), offer, book.registration.ven_id))
-        if not isinstance(said, model.OadrRegisteredReport):
-            raise VtnError(0, "oadrRegisterReport was not answered by oadrRegisteredReport")
-        async with self.lock:
-            problem = await self._services.requested(said.report_requests)
-            await book.put(replace(book.registration, offered=reports.offered(self.config, resources)))
-        if said.report_requests:
-            response = answer(said.response.request_id, problem)
-            await self._say(model.OadrCreatedReport(response, tuple(book.jobs), book.registration.ven_id))
 
     # --- our own word -----------------------------------------------------------------------------------------------
 

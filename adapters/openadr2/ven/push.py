@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.errors import Rejection, TransportFault
-from adapters.openadr2 import codec, model
+from adapters.openadr2 import model
 from adapters.openadr2.server import Exchange, Listener
 from adapters.openadr2.session import answer
-from adapters.openadr2.ven.client import Deviates, Seen, read
+from adapters.openadr2.ven.client import Seen
 from adapters.openadr2.ven.config import VtnConfig
+from adapters.openadr2.ven.sealing import Sealing
 from adapters.openadr2.ven.services import ENDPOINT, Services
 from adapters.ports import Direction
 from adapters.tls import TlsProfile, server_context
@@ -23,14 +24,12 @@ __all__ = ["PushServer"]
 class PushServer:
     """Serves the paths of the profile to one VTN: over TLS to the configured certificate, or plain on loopback."""
 
-    def __init__(
-        self, config: VtnConfig, services: Services, lock: asyncio.Lock, seen: Seen, deviates: Deviates
-    ) -> None:
+    def __init__(self, config: VtnConfig, services: Services, lock: asyncio.Lock, sealing: Sealing, seen: Seen) -> None:
         self._config = config
         self._services = services
         self._lock = lock
         self._seen = seen
-        self._deviates = deviates
+        self._sealing = sealing
         self._wake: Callable[[], None] = lambda: None
         self._listener: Listener | None = None
 
@@ -61,19 +60,22 @@ class PushServer:
 
     async def _answer(self, exchange: Exchange) -> bytes:
         try:
-            element, payload = read(exchange.body, self._config, self._deviates)
+            taken = self._sealing.read(exchange.body)
         except TransportFault as fault:
             self._refused("", fault)
             raise
         except Rejection as error:
             return self._reply(self._unusable(error.problems[0]))
-        self._seen(Direction.IN, codec.kind_of(element), exchange.body)
-        if ENDPOINT.get(type(payload), exchange.endpoint) != exchange.endpoint:
-            where = codec.kind_of(element)
-            text = f"this belongs to {ENDPOINT[type(payload)]}"
-            return self._reply(self._unusable(Problem("oadr.endpoint", where, text, reason="459")))
+        self._seen(Direction.IN, taken.kind, exchange.body)
+        if (place := ENDPOINT.get(type(taken.payload), exchange.endpoint)) != exchange.endpoint:
+            problem = Problem("oadr.endpoint", taken.kind, f"this belongs to {place}", reason="459")
+            return self._reply(self._unusable(problem))
         async with self._lock:
-            reply = await self._services.take(payload)
+            try:
+                await self._sealing.admit(taken)
+            except Rejection as error:
+                return self._reply(self._unusable(error.problems[0]))
+            reply = await self._services.take(taken.payload)
         self._wake()
         return self._reply(reply)
 
@@ -83,6 +85,6 @@ class PushServer:
         return model.OadrResponse(answer("", problem), book.registration.ven_id)
 
     def _reply(self, payload: model.Payload) -> bytes:
-        body = codec.encode(payload)
+        body = self._sealing.seal(payload)
         self._seen(Direction.OUT, f"o{type(payload).__name__[1:]}", body)
         return body
