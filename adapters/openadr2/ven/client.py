@@ -55,6 +55,11 @@ class VtnError(Exception):
         super().__init__(message)
         self.code = code
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether the VTN is there, but cannot take this message: neither busy nor unable to tell who we are."""
+        return self.code >= 400 and self.code not in (401, 403, 408, 429, 463, 502, 503, 504)
+
 
 class Client:
     """One VTN. `seen` is told of every body."""

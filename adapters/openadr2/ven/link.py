@@ -149,10 +149,7 @@ class Link:
 
     def _until_due(self) -> float:
         """Seconds until the next poll or the next report."""
-        now = self.book.now
-        dues = [due for job in self.book.jobs.values() if (due := reports.next_due(job)) is not None]
-        waits = [self._next_poll - time.monotonic(), *((due - now).total_seconds() for due in dues)]
-        return max(min(waits), 0.01)
+        return max(min(self._next_poll - time.monotonic(), self._reporter.next_due()), 0.01)
 
     async def look(self) -> None:
         """Send what is owed, then ask for news (VtnError where the VTN cannot be had)."""

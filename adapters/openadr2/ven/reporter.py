@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +19,7 @@ from datamodels import Quantity, Telemetry
 
 __all__ = ["Reporter"]
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
 _LOOKBACK = timedelta(hours=1)
 
 
@@ -31,17 +33,37 @@ class Reporter:
         self._services = services
         self._lock = lock
         self._say = say
+        self._refused: dict[str, tuple[float, float]] = {}
+
+    def next_due(self) -> float:
+        """Seconds until a report is due, infinity where none is."""
+        now, wall = time.monotonic(), self.book.now
+        dues = {job.id: due for job in self.book.jobs.values() if (due := reports.next_due(job)) is not None}
+        waits = (
+            max((due - wall).total_seconds(), self._refused.get(id, (0.0, 0.0))[1] - now) for id, due in dues.items()
+        )
+        return min(waits, default=float("inf"))
 
     async def send_due(self) -> None:
         """Send every report that is due; what was sent is noted once the VTN has it."""
         for job in list(self.book.jobs.values()):
             end = reports.due_at(job, self.book.now)
-            if end is None or job.id not in self.book.jobs:
+            pause, until = self._refused.get(job.id, (_FIRST_PAUSE_S, 0.0))
+            if end is None or job.id not in self.book.jobs or time.monotonic() < until:
                 continue
-            if job.name == reports.METADATA:
-                await self.register()
-            elif not await self._update(reports.Due.of(job, end)):
+            try:
+                if job.name == reports.METADATA:
+                    await self.register()
+                elif not await self._update(reports.Due.of(job, end)):
+                    continue
+            except VtnError as error:
+                if not error.is_fault:
+                    raise
+                # The VTN is there, but cannot take this report: that must not keep it from being heard.
+                self.book.refused("oadr.report.refused", f"report {job.id!r}: {error}")
+                self._refused[job.id] = min(2 * pause, _LONGEST_PAUSE_S), time.monotonic() + pause
                 continue
+            self._refused.pop(job.id, None)
             async with self._lock:
                 current = self.book.jobs.get(job.id)
                 if current is not None:

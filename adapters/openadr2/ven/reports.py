@@ -259,14 +259,15 @@ def message(
             intervals += _as_measured(point, found, due, clock)
         else:
             intervals += _sampled(point, found, due, clock)
-    intervals.sort(key=lambda interval: (interval.dtstart or now, interval.uid or ""))
+    intervals.sort(key=lambda interval: interval.dtstart or now)
+    numbered = (replace(interval, uid=str(n)) for n, interval in enumerate(intervals[:_MOST_INTERVALS]))
     return OadrReport(
         report_request_id=job.id,
         report_specifier_id=job.specifier,
         created=now,
         dtstart=due.begin,
         duration=Duration.seconds((due.end - due.begin).total_seconds()),
-        intervals=tuple(intervals[:_MOST_INTERVALS]),
+        intervals=tuple(numbered),
         report_id=f"{job.id}/{job.sent}",
         report_name=job.name,
     )
@@ -279,7 +280,7 @@ def _status(point: Point, samples: Iterable[Telemetry], due: Due, clock: Clock) 
     online = last.get(Quantity.ONLINE, float(bool(known)))
     state = ResourceStatus(online=bool(online), manual_override=bool(last.get(Quantity.MANUAL_OVERRIDE, 0.0)))
     payload = ReportPayload(point.r_id, state)
-    return Interval((payload,), dtstart=due.end, duration=Duration(), uid="0")
+    return Interval((payload,), dtstart=due.end, duration=Duration())
 
 
 def _as_measured(point: Point, samples: Sequence[Telemetry], due: Due, clock: Clock) -> Iterator[Interval]:
@@ -340,7 +341,7 @@ def _interval(point: Point, at: datetime, span_s: float, value: float, samples: 
     bad = any(sample.quality is Quality.BAD for sample in samples)
     quality = "Quality Good - Non Specific" if good else _POOR[bad]
     payload = ReportPayload(point.r_id, PayloadFloat(value), data_quality=quality)
-    return Interval((payload,), dtstart=at, duration=Duration.seconds(span_s), uid=point.r_id)
+    return Interval((payload,), dtstart=at, duration=Duration.seconds(span_s))
 
 
 _POOR = {True: "Quality Bad - Non Specific", False: "Quality Uncertain - Non Specific"}
