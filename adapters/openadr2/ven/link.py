@@ -62,7 +62,7 @@ class Link:
         self._next_poll = 0.0
         self._deviations: Counter[str] = Counter()
         self._reached: datetime | None = None
-        self._trouble = "not asked yet"
+        self._trouble = ""
         self._mark: tuple[float, datetime] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
