@@ -302,20 +302,30 @@ class Link:
         await self._reporter.send_due()
 
     async def _answer(self) -> None:
-        """oadrCreatedEvent for every event that wants one."""
+        """oadrCreatedEvent for every event that wants one. An answer that the VTN cannot take is not repeated: it must
+        not keep the VTN from being heard, and the VTN asks again where it cares."""
         while self._services.unsaid:
-            await self._say(self._services.unsaid[0])
+            await self._said(self._services.unsaid[0])
             self._services.unsaid.pop(0)
         owed = {k.id: k.owed for k in self.book.events.values() if k.owed}
         for message in events.answers(self.book.events.values(), self.book.registration.ven_id):
-            reply = await self._say(message)
-            if isinstance(reply, model.OadrResponse) and reply.response.response_code != 200:
-                said = reply.response
-                self.book.refused("oadr.event.answer", f"{said.response_code} {said.response_description or ''}")
+            await self._said(message)
         async with self.lock:
             answered = [k for k in self.book.events.values() if k.id in owed and k.owed == owed[k.id]]
             if answered:
                 await self.book.put(*(replace(k, owed="") for k in answered))
+
+    async def _said(self, message: model.OadrCreatedEvent) -> None:
+        try:
+            reply = await self._say(message)
+        except VtnError as error:
+            if not error.is_fault:
+                raise
+            self.book.refused("oadr.event.answer", str(error))
+            return
+        if isinstance(reply, model.OadrResponse) and reply.response.response_code != 200:
+            said = reply.response
+            self.book.refused("oadr.event.answer", f"{said.response_code} {said.response_description or ''}")
 
     async def _reconsider(self) -> None:
         """Opt out of events that our side does not follow any more, and anew for a clock that was set."""

@@ -25,7 +25,7 @@ def say(what: str, **data: object) -> None:
 
 
 def intervals(start: datetime, values: list[float]) -> list[dict]:
-    step = timedelta(seconds=2)
+    step = timedelta(seconds=20)
     return [{"dtstart": start + n * step, "duration": step, "signal_payload": value} for n, value in enumerate(values)]
 
 

@@ -9,6 +9,7 @@ from support.openadr2 import HandClock, until
 from support.openadr2_ven import PEER, HandVtn, Store, battery, distribute, event, signal, ven
 
 from adapters.openadr2 import model
+from adapters.openadr2.lexical import Duration
 from adapters.openadr2.ven import link
 from adapters.openadr2.ven.opts import Wanted
 
@@ -387,3 +388,25 @@ async def test_a_clock_that_is_set_anew_moves_what_is_imposed() -> None:
     assert hub.signals[1].revision == 2
     assert hub.signals[1].intervals[0].start == clock.from_wall(start)
     assert hub.signals[1].intervals[0].duration == timedelta(seconds=54000)
+
+
+async def test_an_answer_or_a_report_that_the_vtn_cannot_take_keeps_nothing_else_from_it() -> None:
+    hub, clock = Store(), HandClock()
+    once = model.ReportSpecifier(
+        "telemetry-status", Duration(), Duration(), (model.SpecifierPayload("battery/status", "x-notApplicable"),)
+    )
+    async with HandVtn() as vtn:
+        vtn.events = [event("a")]
+        vtn.requests = (model.ReportRequest("q", once),)
+        vtn.replies = {model.OadrCreatedEvent: lambda message: 500, model.OadrUpdateReport: lambda message: 500}
+        adapter = ven(hub, clock, vtn.url)
+        await adapter.start()
+        await vtn.hears(model.OadrCreatedEvent)
+        await vtn.hears(model.OadrUpdateReport)
+        vtn.replies = {}
+        vtn.queue = [distribute(event("a"), event("b"), request="next")]
+        created = await vtn.hears(model.OadrCreatedEvent, 2)
+        assert len(created.event_responses) == 2
+        await adapter.stop()
+    assert {rule for _, rule, _ in hub.refusals} == {"oadr.event.answer", "oadr.report.refused"}
+    assert list(hub.load("vtn.report")) == [f"{PEER}/q"]  # it is still owed
