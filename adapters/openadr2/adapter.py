@@ -20,14 +20,15 @@ from lxml import etree
 
 from adapters import xml
 from adapters.errors import TransportFault
-from adapters.openadr2 import codec, events, lenient, polling, rules
+from adapters.openadr2 import codec, events, lenient, polling, reports, rules
 from adapters.openadr2.config import Config, Profile
 from adapters.openadr2.dsig import Seal
 from adapters.openadr2.model import Payload
 from adapters.openadr2.push import Courier, Letter, service_url
+from adapters.openadr2.records import Delivery, Event, GreenButtonFeed, OfferedReport, Opt, RequestedReport, Ven
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.server import Exchange, Listener
-from adapters.openadr2.session import ADAPTER, Delivery, Event, Opt, Outcome, Session, Ven
+from adapters.openadr2.session import ADAPTER, Outcome, Session
 from adapters.openadr2.signing import Signing
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
@@ -174,6 +175,56 @@ class OpenAdr2Adapter:
             if ven.registration_id:
                 await self._settle(Outcome(keep=(replace(ven, pending=what),)))
 
+    async def request_metadata(self, ven_name: str) -> None:
+        """Have a VEN tell anew what reports it offers (KeyError: no such VEN)."""
+        async with self._locks[ven_name]:
+            await self._settle(Outcome(keep=(reports.request_metadata(self._session, self._session.vens[ven_name]),)))
+
+    async def request_report(
+        self,
+        ven_name: str,
+        specifier: str,
+        *,
+        once: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> str:
+        """Ask a VEN for a report that it offers (`offers`); the reportRequestID. Market time; else `reports.request`.
+
+        Raises:
+            KeyError: no such VEN.
+            Rejection: the VEN offers no such report.
+        """
+        to_wall = self._ports.clock.to_wall
+        span = {"since": since and to_wall(since), "until": until and to_wall(until)}
+        async with self._locks[ven_name]:
+            ven = self._session.vens[ven_name]
+            asked = reports.request(self._session, ven, specifier, once=once, **span)
+            await self._settle(Outcome(keep=(asked,)))
+        return asked.id
+
+    async def cancel_report(self, request: str, *, one_more: bool = False) -> None:
+        """End a report that was asked for; with `one_more` the VEN sends a last one (KeyError: no such request)."""
+        ven = self._session.requests[request].ven
+        async with self._locks[ven]:
+            asked = self._session.requests[request]
+            await self._settle(Outcome(keep=(reports.cancel(asked, one_more=one_more),)))
+
+    @property
+    def offers(self) -> Mapping[str, OfferedReport]:
+        """What VENs offer to report, by `<ven_name>/<reportSpecifierID>`."""
+        return MappingProxyType(self._session.offers)
+
+    @property
+    def requests(self) -> Mapping[str, RequestedReport]:
+        """Reports that were asked for and have not ended, by reportRequestID."""
+        return MappingProxyType(self._session.requests)
+
+    @property
+    def green_button(self) -> Mapping[str, GreenButtonFeed]:
+        """The last Green Button feeds, as they came, by `<ven_name>/<reportRequestID>/<rID>`."""
+        return MappingProxyType(self._session.green_button)
+
     @property
     def opts(self) -> Mapping[str, Opt]:
         """Opts in force, by `<ven_name>/<optID>`."""
@@ -260,6 +311,8 @@ class OpenAdr2Adapter:
         for problem in outcome.problems:
             if problem.severity is Severity.ERROR:
                 self._ports.inbound.refused(ADAPTER, peer, problem.rule, f"{problem.where}: {problem.message}")
+            else:
+                logger.info("openadr2: from VEN %r: %s", peer, problem)
         if outcome.telemetry:
             await self._ports.inbound.telemetry(outcome.telemetry)
 

@@ -20,7 +20,8 @@ from adapters.openadr2.model import (
     OadrRequestEvent,
     OadrResponse,
 )
-from adapters.openadr2.session import ADAPTER, Delivery, Event, Outcome, Record, Session, Ven, answer
+from adapters.openadr2.records import Delivery, Event, Record, Ven
+from adapters.openadr2.session import ADAPTER, Outcome, Session, answer
 from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Severity
 
 __all__ = [

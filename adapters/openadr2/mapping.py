@@ -41,6 +41,7 @@ from datamodels import (
     Quality,
     Quantity,
     Resource,
+    Severity,
     Telemetry,
 )
 
@@ -259,11 +260,14 @@ def _kind(signal: EventSignal) -> DispatchKind:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A data point that a VEN offered and we understand: canonical value = wire value * 10 ** `exponent`."""
+    """A data point that a VEN offered and we understand: canonical value = wire value * 10 ** `exponent`.
+
+    `quantity` is None for one that is passed on as it comes (Green Button).
+    """
 
     r_id: str
     resource: str
-    quantity: Quantity
+    quantity: Quantity | None
     reading_type: str
     exponent: int = 0
 
@@ -298,8 +302,10 @@ def point_of(report_name: str, description: ReportDescription, resources: Mappin
             "its data source names no resource" if resource_id is None else f"no resource is bound to {resource_id!r}"
         )
         return Problem("oadr.report.resource", where, text, reason="461")
-    if report_name.endswith("TELEMETRY_STATUS"):
+    if report_name == "TELEMETRY_STATUS":
         return Point(description.r_id, resource, Quantity.ONLINE, description.reading_type)
+    if report_name == "HISTORY_GREENBUTTON":
+        return Point(description.r_id, resource, None, description.reading_type)
     unit = description.item_base
     if not isinstance(unit, ItemBase):
         return Problem("oadr.report.unit", where, "it has no usable unit (rule 305)", reason="461")
@@ -348,6 +354,10 @@ def _samples(
 ) -> list[Telemetry]:
     quality = _quality(payload.data_quality)
     value = payload.payload
+    lost: dict[str, object] = {"confidence": payload.confidence, "accuracy": payload.accuracy}
+    if isinstance(value, ResourceStatus):
+        lost["oadrLoadControlState"] = value.load_control_state
+    problems.extend(_lost(payload.r_id, name) for name, given in lost.items() if given is not None)
     if isinstance(value, ResourceStatus) is not (point.quantity is Quantity.ONLINE):
         text = "a status report carries oadrPayloadResourceStatus, any other payloadFloat (rule 510)"
         problems.append(Problem("oadr.report.payload", f"rID {payload.r_id!r}", text, reason="459"))
@@ -357,8 +367,15 @@ def _samples(
             Telemetry(point.resource, Quantity.ONLINE, at, float(value.online), quality=quality),
             Telemetry(point.resource, Quantity.MANUAL_OVERRIDE, at, float(value.manual_override), quality=quality),
         ]
+    if point.quantity is None:
+        return []
     duration = window.total_seconds() if point.quantity is Quantity.MEAN_POWER_W else 0.0
     return [Telemetry(point.resource, point.quantity, at, value.value * 10.0**point.exponent, duration, quality)]
+
+
+def _lost(r_id: str, what: str) -> Problem:
+    text = f"{what} is not carried on, telemetry has no place for it"
+    return Problem("oadr.map.loss", f"rID {r_id!r}", text, severity=Severity.INFO)
 
 
 def _quality(text: str | None) -> Quality:

@@ -13,7 +13,8 @@ from adapters.openadr2.model import (
     OadrCreatedOpt,
     OadrCreateOpt,
 )
-from adapters.openadr2.session import Opt, Outcome, Session, Ven, answer
+from adapters.openadr2.records import Opt, Ven
+from adapters.openadr2.session import Outcome, Session, answer
 from datamodels import Problem
 
 __all__ = ["cancel_opt", "create_opt"]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from adapters.openadr2 import events, registration, reports
+from adapters.openadr2 import events, metadata, registration, reports
 from adapters.openadr2.model import OadrPoll, OadrResponse, Payload
-from adapters.openadr2.session import Outcome, Session, Ven, answer
+from adapters.openadr2.records import Ven
+from adapters.openadr2.session import Outcome, Session, answer
 
 __all__ = ["nothing", "poll", "waiting"]
 
 
 def waiting(session: Session, ven: Ven) -> Payload | None:
-    """What waits for a VEN: a word on its registration, else its events, else a report request."""
+    """What waits for a VEN: a word on its registration, else its events, else something about reports."""
     word = registration.pending(session, ven)
     if word is not None:
         return word
     if events.unanswered(session, ven.name):
         return events.distribute(session, ven, session.new_id())
-    return reports.unconfirmed(session, ven)
+    return reports.ending(session, ven) or reports.unconfirmed(session, ven) or metadata.owed(session, ven)
 
 
 def nothing(ven: Ven) -> OadrResponse:

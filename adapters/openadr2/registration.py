@@ -18,7 +18,8 @@ from adapters.openadr2.model import (
     OadrResponse,
 )
 from adapters.openadr2.push import address_problem
-from adapters.openadr2.session import Outcome, Record, Session, Ven, answer
+from adapters.openadr2.records import Record, Ven
+from adapters.openadr2.session import Outcome, Session, answer
 from datamodels import DispatchStatus, DispatchUpdate, Problem
 
 __all__ = [
@@ -158,7 +159,12 @@ def _ended(session: Session, ven: Ven) -> Outcome:
             keep.append(replace(delivery, revision=event.dispatch.revision, told=DispatchStatus.ABORTED))
             reason = "the VEN's registration was cancelled"
             updates.append(DispatchUpdate(event.id, event.dispatch.revision, DispatchStatus.ABORTED, now, reason))
-    return Outcome(None, tuple(keep), tuple(session.requests_of(ven.name)), updates=tuple(updates), audit=True)
+    drop: tuple[Record, ...] = (
+        *session.requests_of(ven.name),
+        *session.offers_of(ven.name),
+        *session.metadata_of(ven.name),
+    )
+    return Outcome(None, tuple(keep), drop, updates=tuple(updates), audit=True)
 
 
 def pending(session: Session, ven: Ven) -> OadrRequestReregistration | OadrCancelPartyRegistration | None:

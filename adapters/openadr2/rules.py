@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from adapters.errors import Rejection
-from adapters.openadr2 import codec, events, model, opts, polling, registration, reports
+from adapters.openadr2 import codec, events, metadata, model, opts, polling, registration, reports
 from adapters.openadr2.model import EiResponse, Payload
+from adapters.openadr2.records import Ven
 from adapters.openadr2.registration import Caller
-from adapters.openadr2.session import Outcome, Session, Ven, answer
+from adapters.openadr2.session import Outcome, Session, answer
 from adapters.openadr2.tables import qualified
 from datamodels import Problem
 
@@ -83,16 +84,16 @@ _TABLE: Mapping[type, _Entry] = {
     model.OadrRegisterReport: _Entry(
         "EiReport", reports.register_report, lambda s, r, p: model.OadrRegisteredReport(r, (), _sender(p))
     ),
-    model.OadrRegisteredReport: _Entry("EiReport", reports.registered_report, _plain),
+    model.OadrRegisteredReport: _Entry("EiReport", metadata.registered_report, _plain),
     model.OadrCreateReport: _Entry(
-        "EiReport", reports.create_report, lambda s, r, p: model.OadrCreatedReport(r, (), _sender(p))
+        "EiReport", metadata.create_report, lambda s, r, p: model.OadrCreatedReport(r, (), _sender(p))
     ),
     model.OadrCreatedReport: _Entry("EiReport", reports.created_report, _plain),
     model.OadrUpdateReport: _Entry(
         "EiReport", reports.update_report, lambda s, r, p: model.OadrUpdatedReport(r, ven_id=_sender(p))
     ),
     model.OadrCancelReport: _Entry(
-        "EiReport", reports.cancel_report, lambda s, r, p: model.OadrCanceledReport(r, (), _sender(p))
+        "EiReport", metadata.cancel_report, lambda s, r, p: model.OadrCanceledReport(r, (), _sender(p))
     ),
     model.OadrCanceledReport: _Entry("EiReport", reports.canceled_report, _plain),
     model.OadrCreateOpt: _Entry("EiOpt", opts.create_opt, lambda s, r, p: model.OadrCreatedOpt(r, _opt_id(p))),

@@ -1,8 +1,7 @@
-"""What the VTN knows: its durable records, and the tables that hold them. No I/O.
+"""What the VTN knows: the tables that hold its durable `records`. No I/O.
 
 Handlers (`registration`, `events`, `reports`, `opts`) read a `Session` and return an `Outcome`; nothing changes until
-the adapter has made the outcome durable and hands it to `Session.absorb`. VENs are known by name throughout: the name
-is the operator's, while venIDs are given at registration.
+the adapter has made the outcome durable and hands it to `Session.absorb`.
 """
 
 from __future__ import annotations
@@ -10,144 +9,40 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any
 
 from adapters.clock import Clock
 from adapters.openadr2.config import Config
-from adapters.openadr2.mapping import Point, Schedule, SignalForm
 from adapters.openadr2.model import EiResponse, Payload
+from adapters.openadr2.records import (
+    RECORDS,
+    AskedMetadata,
+    Delivery,
+    Event,
+    GreenButtonFeed,
+    OfferedReport,
+    Opt,
+    Record,
+    RequestedReport,
+    Ven,
+    document_of,
+    record_of,
+)
 from adapters.ports import Change, State
 from datamodels import (
-    Dispatch,
-    DispatchInterval,
-    DispatchStatus,
     DispatchUpdate,
     Problem,
     Resource,
     Telemetry,
-    decode,
-    encode,
 )
 
-__all__ = ["ADAPTER", "Delivery", "Event", "Opt", "Outcome", "Record", "RequestedReport", "Session", "Ven", "answer"]
+__all__ = ["ADAPTER", "METADATA", "Outcome", "Session", "answer"]
 
 ADAPTER = "openadr2"
-_MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Ven:
-    """A VEN. `registration_id` empty: known, but not registered. `pending`: what it is to be told to do next.
-    `push_address` is where it is pushed to; without one it polls.
-    """
-
-    kind: ClassVar[str] = "ven"
-    name: str
-    ven_id: str = ""
-    registration_id: str = ""
-    fingerprint: str = ""
-    pending: str = ""
-    push_address: str = ""
-
-    @property
-    def key(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A dispatch as event of one VEN; `id` is the dispatch id.
-
-    `schedule` is what was last published; `closed` (wall) is set once the event is over and answered.
-    """
-
-    kind: ClassVar[str] = "event"
-    id: str
-    ven: str
-    resource_id: str
-    market_context: str
-    dispatch: Dispatch
-    form: SignalForm
-    schedule: Schedule
-    created: datetime
-    modified: datetime
-    modification: int = 0
-    cancelled: bool = False
-    closed: datetime | None = None
-
-    @property
-    def key(self) -> str:
-        return self.id
-
-    @property
-    def open_ended(self) -> bool:
-        return self.dispatch.start == self.dispatch.end
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the VEN said to an event: the modification it answered last, its opt, and the status told for `revision`.
-
-    `locked`: an oadrCreateOpt decided, oadrCreatedEvent no longer changes the opt (rule 206).
-    """
-
-    kind: ClassVar[str] = "delivery"
-    event: str
-    answered: int = -1
-    opt: str = ""
-    revision: int = 0
-    told: DispatchStatus = DispatchStatus.NEW
-    locked: bool = False
-
-    @property
-    def key(self) -> str:
-        return self.event
-
-
-@dataclass(frozen=True, slots=True)
-class RequestedReport:
-    """A report we asked of a VEN. `confirmed`: the VEN has acknowledged it, or delivers."""
-
-    kind: ClassVar[str] = "report_request"
-    id: str
-    ven: str
-    specifier: str
-    report_name: str
-    granularity_s: int
-    since: datetime
-    points: tuple[Point, ...]
-    confirmed: bool = False
-
-    @property
-    def key(self) -> str:
-        return self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Opt:
-    """An opt of a VEN: for one event, or a schedule of (begin, end) in market time, end None being open."""
-
-    kind: ClassVar[str] = "opt"
-    id: str
-    ven: str
-    type: str
-    reason: str
-    created: datetime
-    event: str = ""
-    market_context: str = ""
-    resources: tuple[str, ...] = ()
-    device_classes: tuple[str, ...] = ()
-    windows: tuple[tuple[datetime, datetime | None], ...] = ()
-
-    @property
-    def key(self) -> str:
-        return f"{self.ven}/{self.id}"
-
-
-Record: TypeAlias = Ven | Event | Delivery | RequestedReport | Opt
-_RECORDS: tuple[type[Record], ...] = (Ven, Event, Delivery, RequestedReport, Opt)
+METADATA = "METADATA"
+"""The reportSpecifierID by which a party asks what the other one offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +64,7 @@ class Outcome:
     def changes(self) -> tuple[Change, ...]:
         """The records as documents of the adapter's state."""
         return (
-            *(Change(r.kind, r.key, _document(r)) for r in self.keep),
+            *(Change(r.kind, r.key, document_of(r)) for r in self.keep),
             *(Change(r.kind, r.key, None) for r in self.drop),
         )
 
@@ -191,6 +86,9 @@ class Session:
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     requests: dict[str, RequestedReport] = field(default_factory=dict)
     opts: dict[str, Opt] = field(default_factory=dict)
+    offers: dict[str, OfferedReport] = field(default_factory=dict)
+    metadata: dict[str, AskedMetadata] = field(default_factory=dict)
+    green_button: dict[str, GreenButtonFeed] = field(default_factory=dict)
     by_ven_id: dict[str, str] = field(default_factory=dict)
     by_fingerprint: dict[str, str] = field(default_factory=dict)
     ven_events: defaultdict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
@@ -199,9 +97,9 @@ class Session:
 
     def load(self, state: State) -> None:
         """Fill the tables from the durable documents, then add the VENs that only the configuration names."""
-        for cls in _RECORDS:
+        for cls in RECORDS:
             for document in state.load(cls.kind).values():
-                self._put(_record(cls, document))
+                self._put(record_of(cls, document))
         for known in self.config.vens:
             ven = self.vens.get(known.ven_name) or Ven(known.ven_name)
             if known.ven_id and ven.ven_id != known.ven_id:
@@ -234,6 +132,12 @@ class Session:
     def requests_of(self, ven: str) -> list[RequestedReport]:
         return list(self.asked[ven].values()) if ven in self.asked else []
 
+    def offers_of(self, ven: str) -> list[OfferedReport]:
+        return [o for o in self.offers.values() if o.ven == ven]
+
+    def metadata_of(self, ven: str) -> list[AskedMetadata]:
+        return [a for a in self.metadata.values() if a.ven == ven] if self.metadata else []
+
     def bound(self, ven: str) -> dict[str, str]:
         """resourceID -> canonical id of every resource bound to a VEN."""
         prefix = f"{ven}/"
@@ -259,7 +163,10 @@ class Session:
 
     def unsend(self, ven: str) -> None:
         """What was sent to a VEN and is unanswered counts as never sent."""
-        for key in (*self.ven_events.get(ven, ()), *self.asked.get(ven, ()), f"ven {ven}"):
+        asked = self.asked.get(ven, ())
+        cancelled = (f"cancel {id}" for id in asked)
+        metadata = (f"metadata {a.key}" for a in self.metadata_of(ven))
+        for key in (*self.ven_events.get(ven, ()), *asked, *cancelled, *metadata, f"ven {ven}"):
             self.sent.pop(key, None)
 
     def ven_of(self, record: Record) -> str:
@@ -289,6 +196,7 @@ class Session:
         elif isinstance(record, RequestedReport):
             self.asked[record.ven].pop(record.id, None)
             self.sent.pop(record.id, None)
+            self.sent.pop(f"cancel {record.id}", None)
         elif isinstance(record, Event):
             self.ven_events[record.ven].pop(record.id, None)
             self.sent.pop(record.id, None)
@@ -300,6 +208,9 @@ class Session:
             Delivery.kind: self.deliveries,
             RequestedReport.kind: self.requests,
             Opt.kind: self.opts,
+            OfferedReport.kind: self.offers,
+            AskedMetadata.kind: self.metadata,
+            GreenButtonFeed.kind: self.green_button,
         }
         return tables[record.kind]
 
@@ -309,31 +220,3 @@ def answer(request_id: str, problem: Problem | None = None) -> EiResponse:
     if problem is None:
         return EiResponse(200, request_id, "OK")
     return EiResponse(int(problem.reason or "469"), request_id, f"{problem.rule}: {problem.message}"[:200])
-
-
-def _document(record: Record) -> dict[str, Any]:
-    """A record as JSON-ready data. An event's intervals, which follow one another, are packed: they are many."""
-    if not isinstance(record, Event):
-        return cast("dict[str, Any]", encode(record))
-    steps = [(i.duration / _MICROSECOND, i.value) for i in record.dispatch.intervals]
-    bare = replace(record, dispatch=replace(record.dispatch, intervals=()), schedule=replace(record.schedule, steps=()))
-    packed = {"start": encode(record.dispatch.start), "steps": steps, "wall_steps": record.schedule.steps}
-    return {"event": encode(bare), **packed}
-
-
-def _record(cls: type[Record], document: Mapping[str, Any]) -> Record:
-    if cls is not Event:
-        return cast(Record, decode(dict(document), cls))
-    bare: Event = decode(document["event"], Event)
-    start = datetime.fromisoformat(document["start"])
-    intervals = []
-    for microseconds, value in document["steps"]:
-        span = timedelta(microseconds=microseconds)
-        intervals.append(DispatchInterval(start, span, value))
-        start += span
-    steps = tuple((seconds, value) for seconds, value in document["wall_steps"])
-    return replace(
-        bare,
-        dispatch=replace(bare.dispatch, intervals=tuple(intervals)),
-        schedule=replace(bare.schedule, steps=steps),
-    )

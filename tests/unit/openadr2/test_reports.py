@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from adapters.errors import Rejection
 from adapters.openadr2 import codec, model
 from adapters.openadr2.lexical import Duration
 from datamodels import Quality, Quantity, Telemetry
 
+OK = model.EiResponse(200, "q")
 MINUTE = Duration.seconds(60)
 POWER = model.ItemBase("powerReal", "RealPower", "W", "k", model.PowerAttributes(Decimal(50), Decimal(230), True))
 ENERGY = model.ItemBase("energyReal", "RealEnergy", "Wh", "M")
@@ -208,16 +210,189 @@ async def test_what_is_not_a_number_reaches_nobody(vtn, text: bytes) -> None:
     assert vtn.hub.samples == []
 
 
-async def test_a_ven_gets_no_reports_from_us(vtn) -> None:
-    specifier = model.ReportSpecifier("METADATA", MINUTE, MINUTE, (model.SpecifierPayload("r", "Mean"),))
-    create = model.OadrCreateReport("q", (model.ReportRequest("x", specifier),), "ven-1")
-    reply = await vtn.say("EiReport", create)
+# --- what we ask for beyond telemetry --------------------------------------------------------------------------------
+
+
+async def _history(vtn, name: str = "HISTORY_USAGE", **fields: object) -> None:
+    report = _offered(vtn, _offer("h", **fields), name=f"METADATA_{name}", id="history")
+    reply = await _register(vtn, report)
+    assert (reply.response.response_code, reply.report_requests) == (200, ())
+
+
+async def test_a_history_is_asked_for_when_it_is_wanted(vtn) -> None:
+    await _history(vtn)
+    assert type(await vtn.poll()) is model.OadrResponse
+    assert vtn.adapter.offers["one/history"].report_name == "HISTORY_USAGE"
+    now = vtn.clock.now()
+    id = await vtn.adapter.request_report(
+        "one", "history", since=now - timedelta(hours=10), until=now - timedelta(hours=5)
+    )
+    (asked,) = (await vtn.poll()).report_requests
+    window = model.Properties(vtn.clock.wall - timedelta(hours=1), Duration.seconds(1800))
+    zero = Duration()
+    assert asked == model.ReportRequest(
+        id, model.ReportSpecifier("history", zero, zero, (model.SpecifierPayload("h", "Mean"),), window)
+    )
+    quarter = Duration.seconds(900)
+    values = [_interval("h", k, dtstart=window.dtstart + k * timedelta(minutes=15), duration=quarter) for k in (0, 1)]
+    assert (await vtn.say("EiReport", _update(vtn, id, *values))).response.response_code == 200
+    assert [(s.at, s.value, s.duration_s) for s in vtn.hub.samples] == [
+        (now - timedelta(hours=10), 0.0, 9000.0),
+        (now - timedelta(hours=7.5), 1000.0, 9000.0),
+    ]
+    # It came once, and is over.
+    assert id not in vtn.adapter.requests
+    assert (await vtn.say("EiReport", _update(vtn, id, *values))).response.response_code == 452
+
+
+async def test_one_report_now_and_a_series_with_an_end(vtn) -> None:
+    await _register(vtn, _offered(vtn, _offer("p")))
+    once = await vtn.adapter.request_report("one", "spec", once=True)
+    specifier = (await vtn.poll()).report_requests[0].specifier
+    assert (specifier.report_back_duration, specifier.report_interval) == (Duration(), None)  # rule 324
+    end = vtn.clock.now() + timedelta(hours=10)
+    await vtn.adapter.request_report("one", "spec", until=end)
+    specifier = (await vtn.poll()).report_requests[0].specifier
+    assert specifier.report_interval == model.Properties(vtn.clock.wall, Duration.seconds(3600))
+    assert specifier.report_back_duration == Duration.seconds(120)
+    assert (await vtn.say("EiReport", _update(vtn, once, _interval("p", 1.0)))).response.response_code == 200
+    assert once not in vtn.hub.load("report_request")
+    with pytest.raises(Rejection, match="offers no such report"):
+        await vtn.adapter.request_report("one", "nothing")
+
+
+async def test_green_button_is_kept_as_it_comes(vtn, around) -> None:
+    description = model.GreenButton('<feed xmlns="http://www.w3.org/2005/Atom"></feed>')
+    await _history(vtn, "HISTORY_GREENBUTTON", item_base=description, reading_type="x-notApplicable")
+    id = await vtn.adapter.request_report("one", "history")
+    assert (await vtn.poll()).report_requests[0].specifier.report_interval.duration == Duration()
+    feed = '<feed xmlns="http://www.w3.org/2005/Atom"><title>&amp; more</title></feed>'
+    told = model.Interval((model.GreenButton(feed),), dtstart=vtn.clock.wall, duration=MINUTE)
+    assert (await vtn.say("EiReport", _update(vtn, id, told))).response.response_code == 200
+    assert vtn.adapter.green_button[f"one/{id}/h"].feed == feed
+    assert vtn.hub.received[-1].kind == "oadrUpdateReport"
+    async with around.Vtn(around.Hub(documents=dict(vtn.hub.documents)), vtn.clock) as again:
+        assert again.adapter.green_button[f"one/{id}/h"].feed == feed
+
+
+async def test_metadata_is_asked_for_again(vtn) -> None:
+    await vtn.adapter.request_metadata("one")
+    (asked,) = (await vtn.poll()).report_requests
+    assert (asked.specifier.report_specifier_id, asked.specifier.report_interval) == ("METADATA", None)
+    assert (await vtn.say("EiReport", model.OadrCreatedReport(OK, (), "ven-1"))).response.response_code == 200
+    assert type(await vtn.poll()) is model.OadrResponse
+    await _register(vtn, _offered(vtn, _offer("p")))
+    assert asked.report_request_id not in vtn.adapter.requests
+
+
+async def test_a_refused_request_is_not_repeated(vtn) -> None:
+    await _history(vtn)
+    id = await vtn.adapter.request_report("one", "history")
+    await vtn.poll()
+    await vtn.say("EiReport", model.OadrCreatedReport(model.EiResponse(461, "q"), (), "ven-1"))
+    assert id not in vtn.adapter.requests
+    assert vtn.hub.refusals[-1][:2] == ("one", "oadr.report.refused")
+
+
+# --- cancelling -------------------------------------------------------------------------------------------------------
+
+
+async def _running(vtn) -> str:
+    request = (await _register(vtn, _offered(vtn, _offer("p")))).report_requests[0].report_request_id
+    await vtn.say("EiReport", model.OadrCreatedReport(OK, (request,), "ven-1"))
+    return request
+
+
+@pytest.mark.parametrize("code", [200, 452])
+async def test_a_report_is_cancelled_by_poll(vtn, code: int) -> None:
+    request = await _running(vtn)
+    await vtn.adapter.cancel_report(request)
+    told = await vtn.poll()
+    assert (told.report_request_ids, told.report_to_follow, told.ven_id) == ((request,), False, "ven-1")
+    assert type(await vtn.poll()) is model.OadrResponse
+    vtn.clock.wall += timedelta(seconds=40)
+    assert type(await vtn.poll()) is model.OadrCancelReport
+    await vtn.say("EiReport", model.OadrCanceledReport(model.EiResponse(code, "q"), (), "ven-1"))
+    assert vtn.hub.load("report_request") == {}
+    assert (await vtn.say("EiReport", _update(vtn, request, _interval("p", 1.0)))).response.response_code == 452
+
+
+async def test_one_more_report_after_the_cancellation(vtn) -> None:
+    request = await _running(vtn)
+    await vtn.adapter.cancel_report(request, one_more=True)
+    assert (await vtn.poll()).report_to_follow is True
+    await vtn.say("EiReport", model.OadrCanceledReport(OK, (), "ven-1"))
+    assert type(await vtn.poll()) is model.OadrResponse
+    assert (await vtn.say("EiReport", _update(vtn, request, _interval("p", 7.0)))).response.response_code == 200
+    assert [s.value for s in vtn.hub.samples] == [7000.0]
+    assert vtn.hub.load("report_request") == {}
+
+
+@pytest.mark.parametrize("one_more", [False, True])
+async def test_a_report_is_cancelled_in_the_answer_to_one(vtn, one_more: bool) -> None:
+    request = await _running(vtn)
+    await vtn.adapter.cancel_report(request, one_more=one_more)
+    reply = await vtn.say("EiReport", _update(vtn, request, _interval("p", 1.0)))
+    assert (reply.response.response_code, reply.cancel_report.report_request_ids) == (200, (request,))
+    assert reply.cancel_report.report_to_follow is one_more
+    again = await vtn.say("EiReport", _update(vtn, request, _interval("p", 2.0)))
+    assert (again.response.response_code, again.cancel_report) == (200 if one_more else 452, None)
+    assert vtn.hub.load("report_request") == {}
+
+
+# --- what has no place, and what VENs ask of us ----------------------------------------------------------------------
+
+
+async def test_what_telemetry_cannot_hold_is_named(vtn, caplog) -> None:
+    caplog.set_level("INFO", "adapters.openadr2")
+    status = _offer("s", None, reading_type="x-notApplicable", report_type="x-resourceStatus")
+    reply = await _register(vtn, _offered(vtn, status, name="METADATA_TELEMETRY_STATUS"))
+    state = model.ResourceStatus(True, False, model.LoadControlState(capacity=model.LoadControlValue(0.5)))
+    told = model.Interval((model.ReportPayload("s", state, confidence=80, accuracy=0.5),), dtstart=vtn.clock.wall)
+    update = _update(vtn, reply.report_requests[0].report_request_id, told)
+    assert (await vtn.say("EiReport", update)).response.response_code == 200
+    assert len(vtn.hub.samples) == 2
+    assert vtn.hub.refusals == []
+    for name in ("confidence", "accuracy", "oadrLoadControlState"):
+        assert f"{name} is not carried on" in caplog.text
+
+
+def _ask(id: str, *, specifier: str = "METADATA", every: Duration | None = None) -> model.ReportRequest:
+    points = (model.SpecifierPayload("r", "Mean"),)
+    return model.ReportRequest(id, model.ReportSpecifier(specifier, Duration(), every or Duration(), points))
+
+
+async def test_metadata_of_ours_is_an_empty_set(vtn) -> None:
+    asked = model.OadrCreateReport("q", (_ask("once"), _ask("often", every=MINUTE)), "ven-1")
+    reply = await vtn.say("EiReport", asked)
+    assert (reply.response.response_code, reply.pending_reports) == (200, ("once", "often"))
+    told = [await vtn.poll(), await vtn.poll()]
+    assert [(type(t), t.reports, t.report_request_id) for t in told] == [(model.OadrRegisterReport, (), "0")] * 2
+    assert type(await vtn.poll()) is model.OadrResponse
+    assert (await vtn.say("EiReport", model.OadrRegisteredReport(OK, ven_id="ven-1"))).response.response_code == 200
+    assert vtn.hub.load("metadata_asked").keys() == {"one/often"}
+    assert type(await vtn.poll()) is model.OadrResponse
+    vtn.clock.wall += timedelta(minutes=1)
+    assert type(await vtn.poll()) is model.OadrRegisterReport
+    cancel = await vtn.say("EiReport", model.OadrCancelReport("q", ("often", "x"), False, "ven-1"))
+    assert (cancel.response.response_code, cancel.pending_reports) == (452, ())
+    assert vtn.hub.load("metadata_asked") == {}
+
+
+async def test_what_a_ven_asks_in_vain(vtn) -> None:
+    usage = model.OadrCreateReport("q", (_ask("m"), _ask("x", specifier="usage")), "ven-1")
+    reply = await vtn.say("EiReport", usage)
     assert (reply.response.response_code, reply.pending_reports) == (461, ())
+    many = model.OadrCreateReport("q", tuple(_ask(str(n)) for n in range(17)), "ven-1")
+    assert (await vtn.say("EiReport", many)).response.response_code == 461
+    backwards = model.OadrCreateReport("q", (_ask("m", every=Duration.seconds(-1)),), "ven-1")
+    assert (await vtn.say("EiReport", backwards)).response.response_code == 454
     cancel = await vtn.say("EiReport", model.OadrCancelReport("q", ("x",), False, "ven-1"))
     assert (type(cancel), cancel.response.response_code) == (model.OadrCanceledReport, 452)
-    for answer in (model.OadrRegisteredReport, model.OadrCanceledReport):
-        told = answer(model.EiResponse(200, "q"), ven_id="ven-1")
-        assert (await vtn.say("EiReport", told)).response.response_code == 200
+    requests = model.OadrRegisteredReport(OK, (_ask("x", specifier="usage"),), "ven-1")
+    assert (await vtn.say("EiReport", requests)).response.response_code == 461
+    assert (await vtn.say("EiReport", model.OadrCanceledReport(OK, ven_id="ven-1"))).response.response_code == 200
+    assert vtn.hub.load("metadata_asked") == {}
 
 
 async def test_requests_survive_a_restart(vtn, around) -> None:
