@@ -226,7 +226,7 @@ def _collect(tree: Mapping[str, _Node], element: etree._Element, values: dict[st
         if node.cls is not None:
             value = _read(node.cls, child)
         elif part.content is OPAQUE:
-            value = etree.tostring(child, method="c14n", exclusive=True, with_tail=False).decode()
+            value = _opaque(child)
         else:
             assert isinstance(part.content, Leaf)
             value = _leaf(part.content.read, child)
@@ -234,6 +234,14 @@ def _collect(tree: Mapping[str, _Node], element: etree._Element, values: dict[st
             values.setdefault(part.attr, []).append(value)
         else:
             values[part.attr] = value
+
+
+def _opaque(element: etree._Element) -> str:
+    try:
+        return etree.tostring(element, method="c14n", exclusive=True, with_tail=False).decode()
+    except etree.C14NError:
+        text = "it has no canonical form (a relative namespace)"
+        raise Rejection([Problem("oadr.value", etree.QName(element).localname, text, reason="454")]) from None
 
 
 def _leaf(read: Any, element: etree._Element | None) -> Any:

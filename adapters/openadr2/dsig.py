@@ -257,7 +257,11 @@ def _strong(key: object) -> _PublicKey:
 
 
 def _canonical(element: etree._Element) -> bytes:
-    return etree.tostring(element, method="c14n", with_tail=False)
+    try:
+        return etree.tostring(element, method="c14n", with_tail=False)
+    except etree.C14NError:
+        # Relative namespaces have no canonical form (C14N 1.0, 1.3).
+        raise _no("canonical", "the message has no canonical form") from None
 
 
 def _digest(element: etree._Element) -> str:

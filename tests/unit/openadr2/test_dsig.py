@@ -117,6 +117,7 @@ TAMPERED = {
         lambda t: re.sub(r"<dsp:ReplayProtect.*</dsp:ReplayProtect>", "<dsp:nothing xmlns:dsp='urn:x'/>", t),
         "form",
     ),
+    "relative namespace": (_replaced('xmlns:emix="http:', 'xmlns:emix="'), "canonical"),
     "two values": (lambda t: t.replace("<ds:KeyInfo>", "<ds:SignatureValue/><ds:KeyInfo>"), "form"),
 }
 

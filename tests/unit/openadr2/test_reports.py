@@ -275,6 +275,19 @@ async def test_green_button_is_kept_as_it_comes(vtn, around) -> None:
         assert again.adapter.green_button[f"one/{id}/h"].feed == feed
 
 
+async def test_a_feed_without_canonical_form_is_refused(vtn) -> None:
+    feed = '<feed xmlns="http://www.w3.org/2005/Atom"><title xmlns:a="http://a">x</title></feed>'
+    told = model.Interval((model.GreenButton(feed),), dtstart=vtn.clock.wall, duration=MINUTE)
+    body = (
+        codec.encode(_update(vtn, "r", told))
+        .replace(b"<atom:title>", b'<atom:title xmlns:a="//a">')
+        .replace(b"<title>", b'<title xmlns:a="//a">')
+    )
+    status, reply = await vtn.post("EiReport", body)
+    answered = codec.decode(codec.payload_element(codec.read_tree(reply)))
+    assert (status, answered.response.response_code) == (200, 454)
+
+
 async def test_metadata_is_asked_for_again(vtn) -> None:
     await vtn.adapter.request_metadata("one")
     (asked,) = (await vtn.poll()).report_requests
