@@ -22,6 +22,7 @@ import adapters.modbus.config
 import adapters.openadr2.config
 import adapters.openadr2.ven.config
 import adapters.openadr3.config
+import adapters.openadr3.vtn.config
 import adapters.uftp.access
 import adapters.uftp.config
 import adapters.uftp.discovery
@@ -62,6 +63,9 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[[adapters.openadr2.vens]]", adapters.openadr2.config.VenConfig),
     ("[[adapters.openadr2.vtns]]", adapters.openadr2.ven.config.VtnConfig),
     ("[[adapters.openadr3.vtns]]", adapters.openadr3.config.VtnConfig),
+    ("[adapters.openadr3.vtn]", adapters.openadr3.vtn.config.ServerConfig),
+    ("[[adapters.openadr3.vtn.clients]]", adapters.openadr3.vtn.config.ClientConfig),
+    ("[adapters.openadr3.vtn.issuer]", adapters.openadr3.vtn.config.IssuerConfig),
     ("[adapters.agents]", AgentsOptions),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )

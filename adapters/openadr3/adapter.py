@@ -1,4 +1,4 @@
-"""The adapter: a VEN of one or more VTNs, to the hub as `Adapter` and `Messenger`.
+"""The adapter: a VEN of one or more VTNs, and a VTN itself, to the hub as `Adapter` and `Messenger`.
 
 Limits come in on their own. Market messages to a grid operator that is reached here are said as far as the DER profile
 has words for them: metering becomes the delivery report of the FLEX events it covers, an offer a flex delta.
@@ -20,6 +20,7 @@ from adapters.openadr3.link import ADAPTER, Link
 from adapters.openadr3.members import Version
 from adapters.openadr3.model import Report
 from adapters.openadr3.records import newest_baseline
+from adapters.openadr3.vtn.server import Vtn
 from adapters.ports import AdapterStatus, Delivery, DeliveryStatus, Encoded, History, Interpretation, Ports, Received
 from datamodels import FlexOffer, Loss, MarketMessage, Metering, Participant, Problem, Prognosis, Quality
 
@@ -29,22 +30,27 @@ _HINT = "reach this grid operator over UFTP for that"
 
 
 class OpenAdr3Adapter:
-    """A VEN. Each VTN is followed by itself; one that is down disturbs no other."""
+    """Each VTN is followed by itself; one that is down disturbs no other. `vtn` is the one that we are, if any."""
 
     name = ADAPTER
 
     def __init__(self, config: Config, ports: Ports) -> None:
         self._ports = ports
         self._links = {vtn.peer: Link(vtn, ports) for vtn in config.vtns}
+        self.vtn = Vtn(config.vtn, ports) if config.vtn is not None else None
 
     # --- Adapter ---
 
     async def start(self) -> None:
-        """Take up what is durable, begin to look (OSError or ssl.SSLError: a TLS file cannot be used)."""
+        """Take up what is durable, begin to look and to listen (OSError or ssl.SSLError: a TLS file cannot be used)."""
         for link in self._links.values():
             await link.start()
+        if self.vtn is not None:
+            await self.vtn.start()
 
     async def stop(self) -> None:
+        if self.vtn is not None:
+            await self.vtn.stop()
         await asyncio.gather(*(link.stop() for link in self._links.values()))
 
     def status(self) -> AdapterStatus:
@@ -56,7 +62,8 @@ class OpenAdr3Adapter:
         ]
         problems = [problem for link in self._links.values() for problem in link.problems]
         peers = {peer: link.state for peer, link in self._links.items()}
-        return AdapterStatus(not stopped, (), (*stopped, *problems), peers)
+        served = self.vtn.status() if self.vtn is not None else AdapterStatus(True)
+        return AdapterStatus(served.ready and not stopped, served.listening, (*stopped, *problems), peers)
 
     # --- Messenger ---
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from adapters.openadr3.model import Event, Interval, IntervalPeriod, Point, Value
 
-__all__ = ["MOST_ROWS", "Row", "expand"]
+__all__ = ["MOST_ROWS", "Row", "ends", "expand"]
 
 MOST_ROWS = 100_000
 """An event that says more than this is not laid out further; only one that loops for ever needs to."""
@@ -39,13 +40,27 @@ def expand(event: Event, now: datetime) -> Iterator[Row]:
     An interval takes what it does not say of its own from the event's period; without a start it follows the one
     before. `event.duration` repeats or cuts them. A zero window (PT0S) says nothing. `randomizeStart` is not drawn.
     """
-    count = 0
-    for span in _repeated(event, _placed(event, now)):
-        for row in _rows(span):
-            count += 1
-            if count > MOST_ROWS:
-                return
-            yield row
+    try:
+        rows = (row for span in _repeated(event, _placed(event, now)) for row in _rows(span))
+        yield from islice(rows, MOST_ROWS)
+    except OverflowError:
+        return  # the calendar ends before the event does
+
+
+def ends(event: Event, now: datetime) -> datetime | None:
+    """When an event is over; None for one that never is, and for one without intervals (it only asks for reports).
+
+    One with a zero window is over as it begins.
+    """
+    spans = _placed(event, now)
+    if not spans:
+        period = event.interval_period
+        is_cancelled = period is not None and period.duration is not None and period.duration.fixed == timedelta(0)
+        return ((period.start.instant if period.start else None) or now) if is_cancelled and period else None
+    if event.duration is not None:
+        return event.duration.after(min(span.start for span in spans))
+    last = [span.end for span in spans]
+    return None if None in last else max(end for end in last if end is not None)
 
 
 def _placed(event: Event, now: datetime) -> list[_Span]:
@@ -66,7 +81,7 @@ def _placed(event: Event, now: datetime) -> list[_Span]:
 
 
 def _repeated(event: Event, spans: list[_Span]) -> Iterator[_Span]:
-    if event.duration is None or not spans:
+    if event.duration is None or not any(payload.values for span in spans for payload in span.interval.payloads):
         yield from spans
         return
     begin = min(span.start for span in spans)

@@ -31,7 +31,7 @@ __all__ = ["BL", "Access", "Grants", "Viewer"]
 
 E = TypeVar("E", Programme, ProgrammeEvent)
 _PLACES = ("POWER_SERVICE_LOCATION", "SERVICE_AREA")
-_KINDS = (Programme, ProgrammeEvent, Ven, VenResource, ResourceGroup)
+_KINDS = (Programme, ProgrammeEvent, Ven, VenResource, ResourceGroup, ProgrammeReport)
 _MOST_LISTED = 1_000_000
 
 
@@ -87,7 +87,7 @@ class Access:
         `asked` are the targets that a query or subscription names (without a label: under any); one must match.
         """
         targets = entry.targets
-        wanted = tuple(t for t in targets if self._is_asked(t, asked)) if asked else targets
+        wanted = tuple(t for t in targets if self.is_asked(t, asked)) if asked else targets
         if viewer.is_bl:
             return targets if wanted or not asked else None
         if isinstance(entry, ProgrammeEvent) and entry.test:
@@ -146,13 +146,19 @@ class Access:
         return known
 
     def owned(self, client: str, kind: type[Any]) -> Iterator[Any]:
-        """The vens or resources of a client, and the groups these are in, oldest first."""
-        if kind is Ven:
-            ids: Iterable[str] = self._related.get(("client", client))
+        """The vens, resources or reports of a client, and the groups its resources are in, oldest first."""
+        ids: Iterable[str]
+        if kind in (Ven, ProgrammeReport):
+            ids = self._related.get(("client" if kind is Ven else "reporter", client))
         else:
             ids = self._resources_of(client) if kind is VenResource else self._groups_of(client)
         entries = (self._programmes.get(kind, id) for id in sorted(ids, key=lambda id: self._order[kind, id]))
         return (entry for entry in entries if entry is not None)
+
+    def resources(self, ven: Ven) -> Iterator[VenResource]:
+        """The resources of a ven, oldest first."""
+        found = (self._programmes.get(VenResource, id) for id in self._related.get(("ven", ven.id)))
+        return (resource for resource in found if resource is not None)
 
     def entitled(self, entry: Entry) -> Iterator[Viewer]:
         """The VENs' clients for whom an object exists, as far as they have a ven object."""
@@ -178,7 +184,7 @@ class Access:
 
     # --- inside ---
 
-    def _is_asked(self, target: ProgrammeTarget, asked: Collection[ProgrammeTarget]) -> bool:
+    def is_asked(self, target: ProgrammeTarget, asked: Collection[ProgrammeTarget]) -> bool:
         return any(a.value == target.value and a.kind in ("", self.label(target)) for a in asked)
 
     def _granted(self, client: str) -> Grants:
@@ -237,8 +243,9 @@ class Access:
                 self._enter(edit.after)
             else:
                 self._order.pop((edit.kind, edit.entry.id), None)
-        self._lists.clear()
-        self._listed = 0
+            if edit.kind is not ProgrammeReport:
+                self._lists.clear()
+                self._listed = 0
 
     def _enter(self, entry: Entry) -> None:
         place = type(entry), entry.id
@@ -262,6 +269,8 @@ class Access:
             case ResourceGroup():
                 for member in entry.members:
                     yield self._related, ("member", member.id)
+            case ProgrammeReport():
+                yield self._related, ("reporter", entry.client)
 
 
 class _Index:
