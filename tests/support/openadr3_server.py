@@ -134,7 +134,16 @@ async def vtn(
     clock, refusals = HandClock(), Refusals()
     clock.set(now)
     async with programmes(folder / "store", now=clock.now) as (model, state):
-        ports = Ports(refusals, state, clock, lambda *_: None, MarketTerms(), {}, {}, None, model)  # type: ignore[arg-type]
+        ports = Ports(
+            inbound=refusals,  # type: ignore[arg-type]
+            state=state,
+            clock=clock,
+            trace=lambda *_: None,
+            terms=MarketTerms(),
+            participants={},
+            resources={},
+            programmes=model,
+        )
         server = Vtn(config.vtn, ports, push)
         await server.start()
         try:
