@@ -35,6 +35,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SAFE = frozenset({"GET", "HEAD"})
 _MOST_ROWS = 5000
 _BODY_S = 10
+_FORM = "application/x-www-form-urlencoded"
+"""What a page's form sends, which cannot set a header: it has a field for the token."""
 _MOST_BYTES = 2 * 1024 * 1024
 
 
@@ -186,6 +188,8 @@ def _guard(server: Server) -> Any:
             return await handler(request)
         if token:
             offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if request.content_type == _FORM:
+                offered = offered or str((await request.post()).get("api_token", ""))
             if not hmac.compare_digest(offered.encode(), token.encode()):
                 raise web.HTTPUnauthorized(
                     text="send Authorization: Bearer <api_token>", headers={"WWW-Authenticate": "Bearer"}

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from datamodels import Quantity
+from datamodels import Programme, ProgrammeEvent, Quantity, Ven
+from datamodels.eventclock import phase_of
 from interop.dispatcher import Record
 from interop.feed import Feed
 from interop.market import board
 from interop.market.desk import MarketDesk
+from interop.programmes import rows
 from interop.step import SIGNATURES
 
 if TYPE_CHECKING:
@@ -88,6 +90,42 @@ class ServerViews:
             for row in await self._server.store.message(message_id)
         ]
 
+    # --- programmes -------------------------------------------------------------------------
+
+    @property
+    def needs_token(self) -> bool:
+        return bool(self._server.config.server.api_token)
+
+    async def programmes(self) -> list[dict[str, Any]]:
+        objects, now = self._server.programmes, self._server.clock.now()
+        return [rows.programme(each, objects, now) for each in objects.all(Programme).values()]
+
+    async def programme_events(self) -> list[dict[str, Any]]:
+        """Those that are not over, by start; then the ones that are, the latest first."""
+        objects, now = self._server.programmes, self._server.clock.now()
+        events = sorted(objects.all(ProgrammeEvent).values(), key=lambda e: e.start or e.created)
+        over = [e for e in reversed(events) if phase_of(e, now).is_over]
+        return [rows.event(e, objects, now) for e in (*(e for e in events if e not in over), *over)]
+
+    async def programme_event(self, id: str) -> dict[str, Any] | None:
+        objects = self._server.programmes
+        found = objects.get(ProgrammeEvent, id)
+        return rows.event_whole(found, objects, self._server.clock.now()) if found else None
+
+    async def vens(self) -> list[dict[str, Any]]:
+        objects = self._server.programmes
+        return [rows.ven(each, objects, self.seen_vens()) for each in objects.all(Ven).values()]
+
+    async def ven(self, id: str) -> dict[str, Any] | None:
+        objects = self._server.programmes
+        found = objects.get(Ven, id)
+        return rows.ven_whole(found, objects, self.seen_vens()) if found else None
+
+    def seen_vens(self) -> dict[str, str]:
+        """What the adapters say of their VENs, by the names they have there."""
+        adapters = self._server.adapters.values()
+        return {peer: state for adapter in adapters for peer, state in adapter.status().peers.items()}
+
     # --- the market --------------------------------------------------------------------------
 
     async def places(self) -> list[dict[str, Any]]:
@@ -159,7 +197,7 @@ class ServerViews:
     async def resources(self) -> list[dict[str, Any]]:
         """Devices, with what was heard of them last."""
         limits = {row["resource"]: row["value"] for row in await self.dispatches() if row["kind"].endswith("_LIMIT")}
-        rows = []
+        found = []
         for resource in self._server.resources.values():
             power = self._latest(resource.id, Quantity.POWER_W)
             if power is None:
@@ -167,7 +205,7 @@ class ServerViews:
             stored = self._latest(resource.id, Quantity.STORED_ENERGY_WH)
             online = self._latest(resource.id, Quantity.ONLINE)
             limit = limits.get(resource.id)
-            rows.append(
+            found.append(
                 {
                     "id": resource.id,
                     "name": resource.name,
@@ -180,7 +218,7 @@ class ServerViews:
                     "limit_kw": None if limit is None else limit / 1000,
                 }
             )
-        return rows
+        return found
 
     async def peers(self) -> list[dict[str, Any]]:
         counted = self._server.hub.warning.totals()
@@ -190,12 +228,12 @@ class ServerViews:
             for peer in adapter.status().peers:
                 carried.setdefault(peer, []).append(name)
         table: Mapping[str, Any] = self._server.peers
-        rows = []
+        found = []
         for domain in [*table, *(peer for peer in carried if peer not in table)]:
             known = table.get(domain)
             counts = counted.get(domain, {})
             unusual = {what: n for what, n in counts.items() if what != "messages"}
-            rows.append(
+            found.append(
                 {
                     "id": domain,
                     "role": str(known.role) if known else None,
@@ -208,7 +246,7 @@ class ServerViews:
                     "warnings": [f"{what}: {n}" for what, n in sorted(unusual.items())][:_SEEN_WARNINGS],
                 }
             )
-        return rows
+        return found
 
     async def alarms(self, limit: int = 100) -> list[dict[str, Any]]:
         """Newest first."""

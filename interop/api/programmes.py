@@ -19,7 +19,7 @@ from interop.programmes.bodies import EventBody, ProgrammeBody, VenBody
 if TYPE_CHECKING:
     from interop.server import Server
 
-__all__ = ["routes", "seen_by"]
+__all__ = ["routes"]
 
 
 def routes(server: Server) -> list[web.RouteDef]:
@@ -97,20 +97,20 @@ class _Api:
         return self._event(await self._do.cancel(event))
 
     async def vens(self, request: web.Request) -> web.Response:
-        seen = seen_by(self._server)
+        seen = self._server.views.seen_vens()
         return answer([rows.ven(v, self._objects, seen) for v in self._objects.all(Ven).values()])
 
     async def ven(self, request: web.Request) -> web.Response:
         found = self._do.ven(request.match_info["id"])
-        return answer(rows.ven_whole(found, self._objects, seen_by(self._server)))
+        return answer(rows.ven_whole(found, self._objects, self._server.views.seen_vens()))
 
     async def add_ven(self, request: web.Request) -> web.Response:
         made, new = await self._do.add_ven(await read(request, VenBody, "ven"))
-        return answer(rows.ven_whole(made, self._objects, seen_by(self._server)), 201 if new else 200)
+        return answer(rows.ven_whole(made, self._objects, self._server.views.seen_vens()), 201 if new else 200)
 
     async def remove_ven(self, request: web.Request) -> web.Response:
         found = self._do.ven(request.match_info["id"])
-        row = rows.ven(found, self._objects, seen_by(self._server))
+        row = rows.ven(found, self._objects, self._server.views.seen_vens())
         await self._do.remove(found)
         return answer(row)
 
@@ -142,8 +142,3 @@ class _Api:
 
 def _of(row: dict[str, Any], ven: str | None) -> bool:
     return ven in (None, row["ven"], row["ven_name"])
-
-
-def seen_by(server: Server) -> dict[str, str]:
-    """What the adapters say of their VENs, by the names they have there."""
-    return {peer: state for adapter in server.adapters.values() for peer, state in adapter.status().peers.items()}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from interop.api.operators import Operators
 from interop.web.assets import Assets
 from interop.web.live import Live
 from interop.web.pages import Pages
+from interop.web.programmes import Acts, ProgrammePages
 from interop.web.render import environment
 from interop.web.secure import add_headers, not_found_page
 from interop.web.views import Row, Views
@@ -26,14 +28,14 @@ __all__ = ["Row", "Views", "mount", "register"]
 
 def register(app: web.Application, server: Server) -> None:
     """Entry point of group `gridparley.pages`: the pages of a server that is about to listen."""
-    mount(app, server.views, server.clock.now)
+    mount(app, server.views, server.clock.now, Operators(server))
 
 
-def mount(app: web.Application, views: Views, now: Callable[[], datetime]) -> None:
-    """Add the pages to an application that has not started yet; `now` tells market time."""
+def mount(app: web.Application, views: Views, now: Callable[[], datetime], acts: Acts | None = None) -> None:
+    """Add the pages to an application that has not started yet; `now` tells market time, `acts` carry forms out."""
     assets = Assets()
     live = Live(views, now)
-    pages = Pages(views, live, environment(assets))
+    pages = Pages(views, live, environment(assets), ProgrammePages(views, now, acts))
     app.add_routes([*pages.routes(), web.get("/static/{digest}/{name:.+}", assets.serve)])
     app.middlewares.append(not_found_page(environment(assets), pages.base))
     app.on_response_prepare.append(add_headers)

@@ -26,7 +26,7 @@ __all__ = ["Live"]
 
 log = logging.getLogger(__name__)
 
-_HINTS = frozenset({"message", "alarm", "dispatch", "resource", "peer"})
+_HINTS = frozenset({"message", "alarm", "dispatch", "resource", "peer", "programme"})
 """Topics whose content the browser fetches as a table: it is told only that there is news."""
 _QUEUE = 4096
 _SEARCHED = 500

@@ -16,6 +16,7 @@ from interop.web.conversations import conversation_of, exchanges, summaries
 from interop.web.day import figures
 from interop.web.decode import decoded
 from interop.web.live import Live
+from interop.web.programmes import ProgrammePages
 from interop.web.render import compact, show_time
 from interop.web.sequence import draw
 from interop.web.views import Row, Views
@@ -42,6 +43,7 @@ _NAV = (
     _Page("/", "overview.html", "Overview", ("now", "latest", "alarms", "resources", "settlement", "result")),
     _Page("/market", "market.html", "Market", ("places",)),
     _Page("/settlement", "settlement.html", "Settlement", ("settlements",)),
+    _Page("/programmes", "programmes.html", "Programmes", ("programmes", "vens")),
     _Page("/conversations", "conversations.html", "Conversations", ("conversations",)),
     _Page("/resources", "resources.html", "Resources", ("resources", "dispatches")),
     _Page("/peers", "peers.html", "Peers", ("peers", "alarms")),
@@ -50,13 +52,17 @@ _NAV = (
 )
 _CONVERSATION = _Page("/conversations/{id:.+}", "conversation.html", "Conversation", ("conversation",))
 _PLACE = _Page("/market/{day}/{point:.+}", "place.html", "Market", ("place",))
+_EVENT = _Page("/programmes/{programme}/{event}", "programme_event.html", "Event", ("programme_event",))
+_VEN = _Page("/vens/{ven}", "ven.html", "VEN", ("ven",))
+_PROGRAMMES = next(page for page in _NAV if page.path == "/programmes")
+_WITH_FORMS = (_PROGRAMMES, _EVENT)
 
 
 class Pages:
     """Handlers over `Views` and the live day."""
 
-    def __init__(self, views: Views, live: Live, env: Environment) -> None:
-        self._views, self._live, self._env = views, live, env
+    def __init__(self, views: Views, live: Live, env: Environment, programmes: ProgrammePages) -> None:
+        self._views, self._live, self._env, self._programmes = views, live, env, programmes
         self._fragments: dict[str, Callable[[web.Request], Awaitable[_Context]]] = {
             "now": self._now,
             "latest": self._latest,
@@ -69,6 +75,10 @@ class Pages:
             "place": self._place,
             "settlements": self._settlements,
             "register": self._register,
+            "programmes": programmes.programmes,
+            "programme_event": programmes.event,
+            "vens": programmes.vens,
+            "ven": programmes.ven,
             "conversations": self._conversations,
             "conversation": self._conversation,
             "peers": self._peers,
@@ -78,7 +88,8 @@ class Pages:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
-            *(web.get(page.path, self._handler(page)) for page in (*_NAV, _CONVERSATION, _PLACE)),
+            *(web.get(page.path, self._handler(page)) for page in (*_NAV, _CONVERSATION, _PLACE, _EVENT, _VEN)),
+            *self._programmes.routes(self._programmes_again),
             web.get("/fragments/{name}", self.fragment),
             web.get("/live", self._live.stream),
         ]
@@ -100,12 +111,26 @@ class Pages:
 
     def _handler(self, page: _Page) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handler(request: web.Request) -> web.Response:
-            context = self.base() | {"title": page.title, "here": page.path, "full": page.path != "/"}
-            for name in page.fragments:
-                context |= await self._fragments[name](request)
-            return self._html(page.template, context)
+            return await self._page(page, request, {})
 
         return handler
+
+    async def _page(self, page: _Page, request: web.Request, more: _Context) -> web.Response:
+        context = self.base() | {"title": page.title, "here": page.path, "full": page.path != "/"}
+        forms = self._programmes.forms
+        cookie = forms.cookie(request) if page in _WITH_FORMS else ""
+        if cookie:
+            context |= self._programmes.form() | {"csrf": forms.token(cookie)}
+        for name in page.fragments:
+            context |= await self._fragments[name](request)
+        response = self._html(page.template, context | more)
+        if cookie:
+            forms.keep(response, cookie)
+        return response
+
+    async def _programmes_again(self, request: web.Request, more: _Context) -> web.Response:
+        """The page with the forms, for one that was refused."""
+        return await self._page(_PROGRAMMES, request, more)
 
     async def fragment(self, request: web.Request) -> web.Response:
         """`GET /fragments/{name}`: one part of a page, as it is now."""

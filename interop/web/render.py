@@ -34,6 +34,7 @@ _GOOD = frozenset(
         "ordered",
         "partly_ordered",
         "settled",
+        "registered",
     }
 )
 _BAD = frozenset(
@@ -49,6 +50,7 @@ _BAD = frozenset(
         "barred",
         "disputed",
         "unsold",
+        "cancelled",
     }
 )
 

@@ -30,7 +30,26 @@ class Views(Protocol):
         """IANA name of the market's zone."""
 
     @property
+    def needs_token(self) -> bool:
+        """Whether whoever changes something has to show the API token."""
+
+    @property
     def feed(self) -> Feed: ...
+
+    async def programmes(self) -> Sequence[Row]:
+        """Keys as `interop.programmes.rows.programme` has them."""
+
+    async def programme_events(self) -> Sequence[Row]:
+        """Those that are not over first, by start; then the latest. Keys as `rows.event` has them."""
+
+    async def programme_event(self, id: str) -> Row | None:
+        """One event; keys as `rows.event_whole` has them."""
+
+    async def vens(self) -> Sequence[Row]:
+        """Keys as `rows.ven` has them."""
+
+    async def ven(self, id: str) -> Row | None:
+        """One VEN; keys as `rows.ven_whole` has them."""
 
     async def messages(self, conversation: str | None, limit: int) -> Sequence[Row]:
         """The latest messages, oldest first; of one conversation, or of all.

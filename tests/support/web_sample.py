@@ -233,6 +233,23 @@ class SampleViews:
     async def dispatches(self) -> list[dict[str, Any]]:
         return self.told
 
+    needs_token = False
+
+    async def programmes(self) -> list[dict[str, Any]]:
+        return []
+
+    async def programme_events(self) -> list[dict[str, Any]]:
+        return []
+
+    async def programme_event(self, id: str) -> dict[str, Any] | None:
+        return None
+
+    async def vens(self) -> list[dict[str, Any]]:
+        return []
+
+    async def ven(self, id: str) -> dict[str, Any] | None:
+        return None
+
     async def resources(self) -> list[dict[str, Any]]:
         return self.things
 

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const WHOLE = ["day", "plan", "progress", "actual", "actuals", "settlement", "result"];
-  const HINTS = ["message", "alarm", "dispatch", "resource", "peer"];
+  const HINTS = ["message", "alarm", "dispatch", "resource", "peer", "programme"];
   const SILENCE_MS = 40000; // the server speaks every 15 s
   const HIDDEN_MS = 20000; // browsers allow six connections to a host: a tab nobody sees gives its own back
 

@@ -39,7 +39,7 @@ async def test_every_page_has_a_strict_policy(client: TestClient[Any, Any], path
     assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert "unsafe" not in response.headers["Content-Security-Policy"]
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Referrer-Policy"] == "same-origin"
     assert response.headers["Cache-Control"] == "no-store"
 
 
