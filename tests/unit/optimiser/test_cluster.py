@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from optimiser import Status, cluster, interior, plan
-from optimiser.cluster import Holder
+from optimiser.cluster import Holder, Share
 from optimiser.interior.fleet import Together, in_process
 from optimiser.synthetic import neighbourhood
 
@@ -100,10 +100,10 @@ def test_a_lost_worker_changes_nothing_but_the_notes(survivors: int) -> None:
 
 def test_a_holder_that_lost_its_state_says_so() -> None:
     p, _, tariffs = neighbourhood(2, 1)
-    holder = Holder((p, tariffs, 0.0), 1, False)
-    holder.take(0, [("opening", ())])
+    holder, hold = Holder(), ("hold", (Share.of(p, tariffs, 0.0, np.arange(2)), False))
+    holder.take(0, [hold])
     with pytest.raises(OSError, match="call 0 came to an actor that has seen 1"):
-        holder.take(0, [("opening", ())])
+        holder.take(0, [hold])
 
 
 def test_without_any_worker_the_coordinator_computes() -> None:
