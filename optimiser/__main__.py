@@ -1,4 +1,4 @@
-"""`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--workers ADDRESS] [--json]`
+"""`python -m optimiser solve INSTANCE.npz PLAN.npz [--gap 1e-3] [--budget S] [--workers N] [--json]`
 `python -m optimiser warm-up` compiles the kernels (extra `fast`) onto disk.
 
 Exit status: 0 for a plan (`optimal`, `limit_relaxed`), 3 where homes cannot meet their own needs (the plan is
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solve.add_argument("plan", type=Path)
     solve.add_argument("--gap", type=float, default=1e-3, help="relative distance to the certified bound (1e-3)")
     solve.add_argument("--budget", type=float, default=None, metavar="S", help="wall seconds, then the best so far")
-    solve.add_argument("--workers", metavar="ADDRESS", help="scheduler of a Dask cluster whose workers solve the homes")
+    workers = "so many processes of this machine, or the workers of the Dask scheduler at an address, solve the homes"
+    solve.add_argument("--workers", metavar="N|ADDRESS", help=workers)
     solve.add_argument("--time-preference", type=float, default=0.0, metavar="EUR_PER_KWH")
     solve.add_argument("--json", action="store_true", help="print the plan as JSON")
     commands.add_parser("warm-up", help="compile the kernels, so that the next process finds them on disk")
@@ -72,20 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _carrier(address: str | None) -> Iterator[Carrier | None]:
-    """Where homes are solved: on the workers of a cluster, or (None) here.
+def _carrier(workers: str | None) -> Iterator[Carrier | None]:
+    """Where homes are solved: on so many workers of our own, on those of a cluster, or (None) here.
 
     Raises:
         OSError: no scheduler answers there, or the [dask] extra is not installed.
     """
-    if address is None:
+    if workers is None:
         yield None
         return
     try:
         from distributed import Client
     except ImportError as error:
         raise OSError("--workers needs Dask: install gridparley[dask]") from error
-    with Client(address, timeout=10) as client:  # type: ignore[no-untyped-call]
+    own = cluster.local(int(workers)) if workers.isdecimal() else Client(workers, timeout=10)  # type: ignore[no-untyped-call]
+    with own as client:
         yield cluster.carrier(client)
 
 

@@ -21,7 +21,7 @@ from optimiser import interior
 from optimiser.interior.box import Step
 from optimiser.interior.fleet import Carrier, Together, in_process, joined
 from optimiser.interior.shard import Offer, State
-from optimiser.portfolio import ARRAY_FIELDS, Appliances, FloatArray, IntArray, Modes, Portfolio, Tariffs
+from optimiser.portfolio import ARRAY_FIELDS, Appliances, FloatArray, Modes, Portfolio, Tariffs
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -56,7 +56,7 @@ def carrier(client: Client, *, patience_s: float = 600.0) -> Carrier:
     def place(p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float) -> list[Spread]:
         workers = sorted(_workers(client)) or [""]
         parts = [part for part in np.array_split(np.arange(p.homes), len(workers)) if part.size]
-        shares = (Share.of(p, tariffs, nudge_eur_per_kwh, part) for part in parts)
+        shares = (Share.of(p.take(part), tariffs.take(part), nudge_eur_per_kwh, p.groups) for part in parts)
         return [Spread([_Remote(client, *each, patience_s) for each in zip(workers, shares, strict=False)])]
 
     return place
@@ -93,13 +93,11 @@ class Share(NamedTuple):
     groups: int
 
     @classmethod
-    def of(cls, p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, homes: IntArray) -> Share:
-        """Those of consecutive homes."""
-        place = slice(int(homes[0]), int(homes[-1]) + 1)
-        arrays = {name: _packed(getattr(p, name)[place]) for name in ARRAY_FIELDS}
-        prices = {field.name: _packed(getattr(tariffs, field.name)[place]) for field in fields(tariffs)}
-        own = p.appliances.take(homes), p.modes.take(homes)
-        return cls(p.dt_h, arrays, *own, prices, nudge_eur_per_kwh, p.groups)
+    def of(cls, p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, groups: int) -> Share:
+        """Homes at some of so many congestion points."""
+        homes = {name: _packed(getattr(p, name)) for name in ARRAY_FIELDS}
+        prices = {field.name: _packed(getattr(tariffs, field.name)) for field in fields(tariffs)}
+        return cls(p.dt_h, homes, p.appliances, p.modes, prices, nudge_eur_per_kwh, groups)
 
     def unpacked(self) -> tuple[Portfolio, Tariffs]:
         homes, prices = ({name: _whole(packed) for name, packed in each.items()} for each in (self.homes, self.prices))
@@ -113,6 +111,17 @@ def _packed(values: NDArray[Any]) -> Packed:
         return (values,)
     changing = (values != values[..., :1]).any(axis=-1)
     return values[..., 0].copy(), changing, values[changing]
+
+
+def _joined(powers: Sequence[dict[str, Packed]]) -> dict[str, Packed]:
+    """As `fleet.joined`, of what is still packed."""
+    parts: list[dict[tuple[str, int], NDArray[Any]]] = [
+        {(name, n): part for name, packed in each.items() for n, part in enumerate(packed)} for each in powers
+    ]
+    whole: dict[str, Packed] = {}
+    for (name, _), part in joined(parts).items():
+        whole[name] = (*whole.get(name, ()), part)
+    return whole
 
 
 def _whole(packed: Packed) -> NDArray[Any]:
@@ -199,8 +208,7 @@ class Spread:
             share.remember("advance", primal, dual)
 
     def powers(self) -> dict[str, NDArray[Any]]:
-        packed = self._ask("packed_powers")
-        return joined([{name: _whole(each) for name, each in powers.items()} for powers in packed])
+        return {name: _whole(packed) for name, packed in _joined(self._ask("packed_powers")).items()}
 
 
 class _Remote:

@@ -240,7 +240,8 @@ class Portfolio:
 
     def take(self, homes: IntArray) -> Portfolio:
         """Some homes with all their devices; congestion points keep their numbers."""
-        taken = {name: getattr(self, name)[homes] for name in ARRAY_FIELDS}
+        place = _place(homes)
+        taken = {name: getattr(self, name)[place] for name in ARRAY_FIELDS}
         return replace(self, appliances=self.appliances.take(homes), modes=self.modes.take(homes), **taken)
 
     @property
@@ -352,10 +353,20 @@ class Tariffs:
 
     def take(self, homes: IntArray) -> Tariffs:
         """Those of some homes."""
-        return Tariffs(self.buy_eur_per_kwh[homes], self.sell_eur_per_kwh[homes])
+        place = _place(homes)
+        return Tariffs(self.buy_eur_per_kwh[place], self.sell_eur_per_kwh[place])
 
     def tail(self, now: int) -> Tariffs:
         return Tariffs(self.buy_eur_per_kwh[:, now:], self.sell_eur_per_kwh[:, now:])
+
+
+def _place(homes: IntArray) -> slice | IntArray:
+    """An index of some homes: a slice, which copies nothing, where they follow each other."""
+    if not len(homes):
+        return homes
+    first = int(homes[0])
+    follow = np.array_equal(homes, np.arange(first, first + len(homes)))
+    return slice(first, first + len(homes)) if follow else homes
 
 
 def check(portfolio: Portfolio, limits: Limits, tariffs: Tariffs) -> list[Problem]:

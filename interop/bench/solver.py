@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 
 from interop.bench.full_model import solve_full
-from optimiser import Limits, Plan, Portfolio, Request, State, Tariffs, central, interior, offers, plan, replan
+from optimiser import Limits, Plan, Portfolio, Request, State, Tariffs, central, cluster, interior, offers, plan, replan
 from optimiser.interior import Carrier
 from optimiser.synthetic import neighbourhood
 
 __all__ = ["ENGINES", "main"]
 
 ENGINES = ("compiled", "numpy", "highs", "plain", "dask")
-_ALLOCATOR = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 _OPTIONS, _CUT = 5, 0.15
 _EVENING, _NOON = slice(72, 84), 48
 Case = tuple[Portfolio, Limits, Tariffs]
@@ -61,17 +60,8 @@ def _engine(name: str, stack: ExitStack) -> Engine:
         raise SystemExit("numba (the extra gridparley[fast]) is not installed")
     if name != "dask":
         return Engine()
-    import dask
-    from distributed import Client, LocalCluster
-
-    from optimiser.cluster import carrier
-
-    # Workers are told to give memory back at once, and arrays that come and go then cost more than what they are for.
-    dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": 1 << 28 for name in _ALLOCATOR})
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
-    local = stack.enter_context(LocalCluster(**options))  # type: ignore[no-untyped-call]
-    client = stack.enter_context(Client(local))  # type: ignore[no-untyped-call]
-    place = carrier(client)
+    client = stack.enter_context(cluster.local(2))
+    place = cluster.carrier(client)
     plan(*neighbourhood(40, 1), carrier=place)  # so that workers have loaded what they need
 
     def kill() -> None:

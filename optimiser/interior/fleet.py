@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from optimiser.portfolio import FloatArray, Portfolio, Tariffs
 
 __all__ = ["Carrier", "Homes", "Together", "in_process", "joined", "resumed"]
 
+K = TypeVar("K")
 _SHARD = 1024
 """Homes per shard: its arrays fit the caches better than those of all homes at once."""
 
@@ -64,8 +65,10 @@ def in_process(p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, *, grou
     return shards
 
 
-def joined(powers: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def joined(powers: Sequence[dict[K, NDArray[Any]]]) -> dict[K, NDArray[Any]]:
     """What several groups of homes give, one after the other; some have devices that others lack."""
+    if len(powers) == 1:
+        return powers[0]
     names = dict.fromkeys(name for power in powers for name in power)
     return {name: np.concatenate([power[name] for power in powers if name in power]) for name in names}
 

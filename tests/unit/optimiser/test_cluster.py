@@ -100,7 +100,7 @@ def test_a_lost_worker_changes_nothing_but_the_notes(survivors: int) -> None:
 
 def test_a_holder_that_lost_its_state_says_so() -> None:
     p, _, tariffs = neighbourhood(2, 1)
-    holder, hold = Holder(), ("hold", (Share.of(p, tariffs, 0.0, np.arange(2)), False))
+    holder, hold = Holder(), ("hold", (Share.of(p, tariffs, 0.0, 1), False))
     holder.take(0, [hold])
     with pytest.raises(OSError, match="call 0 came to an actor that has seen 1"):
         holder.take(0, [hold])
@@ -123,8 +123,7 @@ def test_an_error_of_the_homes_themselves_is_not_hidden(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def workers() -> Iterator[Any]:
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
-    with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
+    with cluster.local(2) as client:
         yield client
 
 
