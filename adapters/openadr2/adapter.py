@@ -20,7 +20,7 @@ from lxml import etree
 
 from adapters import xml
 from adapters.errors import TransportFault
-from adapters.openadr2 import codec, events, lenient, polling, reports, rules
+from adapters.openadr2 import codec, events, lenient, opts, polling, reports, rules
 from adapters.openadr2.config import Config, Profile
 from adapters.openadr2.dsig import Seal
 from adapters.openadr2.model import Payload
@@ -376,9 +376,15 @@ class OpenAdr2Adapter:
             name = self._session.ven_of(record)
             if self._session.vens[name].push_address:
                 self._courier.wake(name)
-            if isinstance(record, Event | Delivery):
-                self._next_tick[name] = self._ports.clock.now()
-                self._wake.set()
+            if isinstance(record, Event | Delivery | Opt):
+                self._tick_soon(name)
+        for record in outcome.drop:
+            if isinstance(record, Opt):
+                self._tick_soon(record.ven)
+
+    def _tick_soon(self, ven: str) -> None:
+        self._next_tick[ven] = self._ports.clock.now()
+        self._wake.set()
 
     # --- push ------------------------------------------------------------------------------------------------------
 
@@ -440,6 +446,8 @@ class OpenAdr2Adapter:
             if delivery.told is not DispatchStatus.NEW:
                 now = self._ports.clock.now()
                 self._news.put_nowait(DispatchUpdate(event.id, delivery.revision, delivery.told, now, "told again"))
+        for name in self._session.ven_opts:
+            self._next_tick[name] = self._ports.clock.now()
         for ven in self._session.vens.values():
             if ven.push_address:
                 self._courier.wake(ven.name)
@@ -458,8 +466,10 @@ class OpenAdr2Adapter:
                 async with self._locks[ven]:
                     del self._next_tick[ven]
                     await self._settle(events.tick(self._session, ven))
-                    if (change := events.next_change(self._session, ven)) is not None:
-                        self._next_tick.setdefault(ven, change)
+                    await self._tell_availability(ven)
+                    changes = (events.next_change(self._session, ven), opts.next_change(self._session, ven))
+                    if known := [change for change in changes if change is not None]:
+                        self._next_tick.setdefault(ven, min(known))
             # Short naps: another process may set the clock, and nothing would wake us.
             nap = _LONGEST_NAP_S
             if self._next_tick:
@@ -467,6 +477,15 @@ class OpenAdr2Adapter:
                 nap = min(nap, wait / self._ports.clock.rate)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(nap, 0.005))
+
+    async def _tell_availability(self, ven: str) -> None:
+        samples = opts.availability(self._session, ven)
+        if samples:
+            await self._ports.inbound.telemetry(samples)
+            told = self._session.overridden.setdefault(ven, {})
+            told.update((s.resource, bool(s.value)) for s in samples)
+        if ended := opts.over(self._session, ven):
+            await self._settle(Outcome(drop=tuple(ended)))
 
 
 def _encoded(payload: Payload) -> tuple[bytes, str]:

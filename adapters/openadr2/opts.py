@@ -1,9 +1,13 @@
-"""EiOpt at the VTN: opts for one event, and opt schedules. Pure over `Session`."""
+"""EiOpt at the VTN: opts for one event, and opt schedules. Pure over `Session`.
+
+While a schedule opts a resource out, its telemetry says that the user refuses control (MANUAL_OVERRIDE): that is how
+planning learns of it, as of an override at the device itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from adapters.openadr2 import events
 from adapters.openadr2.model import (
@@ -15,9 +19,14 @@ from adapters.openadr2.model import (
 )
 from adapters.openadr2.records import Opt, Ven
 from adapters.openadr2.session import Outcome, Session, answer
-from datamodels import Problem
+from datamodels import Problem, Quantity, Severity, Telemetry
 
-__all__ = ["cancel_opt", "create_opt"]
+__all__ = ["availability", "cancel_opt", "create_opt", "next_change", "opted_out", "over"]
+
+RETENTION = timedelta(days=1)
+"""How long (market time) a schedule is known after its end."""
+MOST_OPTS = 500
+"""Per VEN."""
 
 
 def create_opt(session: Session, ven: Ven, message: OadrCreateOpt) -> Outcome:
@@ -40,9 +49,11 @@ def create_opt(session: Session, ven: Ven, message: OadrCreateOpt) -> Outcome:
         windows=windows,
     )
     reply = OadrCreatedOpt(answer(message.request_id), message.opt_id)
+    if opt.key not in session.opts and len(session.opts_of(ven.name)) >= MOST_OPTS:
+        return _refuse(message, Problem("oadr.opt.many", "optID", f"more than {MOST_OPTS} opts at once", reason="459"))
     about = message.qualified_event_id
     if about is None:
-        return Outcome(reply, (opt,), audit=True)
+        return Outcome(reply, (opt,), problems=_unheeded(opt), audit=True)
     event = session.events.get(about.event_id)
     if event is None or event.ven != ven.name:
         return _refuse(message, Problem("oadr.opt.event", "eventID", "no such event for this VEN", reason="452"))
@@ -61,6 +72,13 @@ def _window(session: Session, available: Available) -> tuple[datetime, datetime 
     return begin, session.clock.from_wall(properties.dtstart + span) if span else None
 
 
+def _unheeded(opt: Opt) -> tuple[Problem, ...]:
+    if not opt.device_classes:
+        return ()
+    text = "opts by device class are kept; they make no resource unavailable"
+    return (Problem("oadr.opt.class", "oadrDeviceClass", text, severity=Severity.INFO),)
+
+
 def _refuse(message: OadrCreateOpt, problem: Problem) -> Outcome:
     return Outcome(OadrCreatedOpt(answer(message.request_id, problem), message.opt_id), problems=(problem,))
 
@@ -73,3 +91,52 @@ def cancel_opt(session: Session, ven: Ven, message: OadrCancelOpt) -> Outcome:
         return Outcome(OadrCanceledOpt(answer(message.request_id, problem), message.opt_id), problems=(problem,))
     keep = (replace(session.delivery(opt.event), locked=False),) if opt.event in session.events else ()
     return Outcome(OadrCanceledOpt(answer(message.request_id), message.opt_id), keep, (opt,), audit=True)
+
+
+# --- what schedules mean for resources --------------------------------------------------------------------------------
+
+
+def opted_out(session: Session, ven: str, resource_id: str, at: datetime) -> bool:
+    """Whether schedules opt a resource out at a market instant: of those that speak of it then, the newest decides."""
+    about = [
+        opt
+        for opt in session.opts_of(ven)
+        if not opt.device_classes
+        and (not opt.resources or resource_id in opt.resources)
+        and any(begin <= at and (end is None or at < end) for begin, end in opt.windows)
+    ]
+    return bool(about) and max(about, key=lambda opt: opt.created).type == "optOut"
+
+
+def availability(session: Session, ven: str) -> list[Telemetry]:
+    """What has changed of a VEN's resources since it was last told (`Session.overridden`)."""
+    now = session.clock.now()
+    if not session.opts_of(ven) and ven not in session.overridden:
+        return []
+    told = session.overridden.get(ven, {})
+    states = {id: opted_out(session, ven, resource_id, now) for resource_id, id in session.bound(ven).items()}
+    return [
+        Telemetry(id, Quantity.MANUAL_OVERRIDE, now, float(out))
+        for id, out in states.items()
+        if told.get(id) is not out
+    ]
+
+
+def next_change(session: Session, ven: str) -> datetime | None:
+    """The next market instant at which a schedule begins or ends."""
+    now = session.clock.now()
+    instants = (
+        t for opt in session.opts_of(ven) for window in opt.windows for t in window if t is not None and t > now
+    )
+    return min(instants, default=None)
+
+
+def over(session: Session, ven: str) -> list[Opt]:
+    """Schedules whose last window has ended."""
+    now = session.clock.now()
+    ended = []
+    for opt in session.opts_of(ven):
+        ends = [end for _, end in opt.windows if end is not None]
+        if opt.windows and len(ends) == len(opt.windows) and max(ends) + RETENTION < now:
+            ended.append(opt)
+    return ended

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.errors import Rejection
-from adapters.openadr2 import mapping
+from adapters.openadr2 import mapping, opts
 from adapters.openadr2.lexical import Duration
 from adapters.openadr2.model import (
     GreenButton,
@@ -29,7 +29,7 @@ from adapters.openadr2.model import (
 )
 from adapters.openadr2.records import Ending, GreenButtonFeed, OfferedReport, Record, RequestedReport, Ven
 from adapters.openadr2.session import METADATA, Outcome, Session, answer
-from datamodels import Problem, Telemetry
+from datamodels import Problem, Quantity, Telemetry
 
 __all__ = [
     "cancel",
@@ -244,7 +244,7 @@ def update_report(session: Session, ven: Ven, message: OadrUpdateReport) -> Outc
         else:
             points = {p.r_id: p for p in asked.points}
             found, wrong = mapping.samples_of(report, points, timedelta(seconds=asked.granularity_s), session.clock)
-            samples += found
+            samples += _overridden(session, ven.name, found)
             problems += wrong
         if asked.once or asked.ending is Ending.ONE_MORE:
             drop.append(asked)
@@ -260,6 +260,19 @@ def update_report(session: Session, ven: Ven, message: OadrUpdateReport) -> Outc
     reply = OadrUpdatedReport(answer(message.request_id, worst), cancelled, ven.ven_id)
     audit = any(isinstance(record, GreenButtonFeed) for record in keep)
     return Outcome(reply, tuple(keep), tuple(drop), telemetry=tuple(samples), problems=tuple(problems), audit=audit)
+
+
+def _overridden(session: Session, ven: str, samples: list[Telemetry]) -> list[Telemetry]:
+    """A device that follows does not undo what its owner opted out of."""
+    if not session.opts_of(ven):
+        return samples
+    names = {id: resource_id for resource_id, id in session.bound(ven).items()}
+    return [
+        replace(s, value=1.0)
+        if s.quantity is Quantity.MANUAL_OVERRIDE and opts.opted_out(session, ven, names[s.resource], s.at)
+        else s
+        for s in samples
+    ]
 
 
 def _feeds(asked: RequestedReport, report: OadrReport) -> list[GreenButtonFeed]:

@@ -74,7 +74,7 @@ class Session:
     """The VTN's tables, and what its handlers need besides: settings, clock, the resources bound to it.
 
     `sent` notes, in memory only, which modification of an event or which request went to the VEN and when (wall):
-    after a restart everything unanswered is simply sent again.
+    after a restart everything unanswered is simply sent again. So does `overridden` what was told of opted-out resources.
     """
 
     config: Config
@@ -92,7 +92,9 @@ class Session:
     by_ven_id: dict[str, str] = field(default_factory=dict)
     by_fingerprint: dict[str, str] = field(default_factory=dict)
     ven_events: defaultdict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
+    ven_opts: defaultdict[str, dict[str, Opt]] = field(default_factory=lambda: defaultdict(dict))
     asked: defaultdict[str, dict[str, RequestedReport]] = field(default_factory=lambda: defaultdict(dict))
+    overridden: dict[str, dict[str, bool]] = field(default_factory=dict)
     sent: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def load(self, state: State) -> None:
@@ -131,6 +133,9 @@ class Session:
 
     def requests_of(self, ven: str) -> list[RequestedReport]:
         return list(self.asked[ven].values()) if ven in self.asked else []
+
+    def opts_of(self, ven: str) -> list[Opt]:
+        return list(self.ven_opts[ven].values()) if ven in self.ven_opts else []
 
     def offers_of(self, ven: str) -> list[OfferedReport]:
         return [o for o in self.offers.values() if o.ven == ven]
@@ -186,6 +191,8 @@ class Session:
             self.asked[record.ven][record.id] = record
         elif isinstance(record, Event):
             self.ven_events[record.ven][record.id] = record
+        elif isinstance(record, Opt):
+            self.ven_opts[record.ven][record.id] = record
         self._table(record)[record.key] = record
 
     def _drop(self, record: Record) -> None:
@@ -197,6 +204,8 @@ class Session:
             self.asked[record.ven].pop(record.id, None)
             self.sent.pop(record.id, None)
             self.sent.pop(f"cancel {record.id}", None)
+        elif isinstance(record, Opt):
+            self.ven_opts[record.ven].pop(record.id, None)
         elif isinstance(record, Event):
             self.ven_events[record.ven].pop(record.id, None)
             self.sent.pop(record.id, None)

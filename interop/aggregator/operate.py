@@ -245,13 +245,14 @@ class Operation:
         return schedule is not None and schedule.targets_w[k] < -self.context.resources[id].p_min_w
 
     def offline(self) -> set[str]:
-        """Resources that do not answer, or whose owner opted out."""
-        silent = {
+        """Resources that do not answer, or whose owner opted out or overrides us."""
+        beyond = {
             id
             for id in self.context.resources
-            if (sample := self.meter.latest(id, Quantity.ONLINE)) is not None and not sample.value
+            for quantity, value in ((Quantity.ONLINE, 0.0), (Quantity.MANUAL_OVERRIDE, 1.0))
+            if (sample := self.meter.latest(id, quantity)) is not None and sample.value == value
         }
-        return silent | self.unavailable
+        return beyond | self.unavailable
 
     # --- steering ----------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from adapters.openadr2 import model
+from adapters.openadr2 import model, opts
 from adapters.openadr2.lexical import Duration
+from datamodels import Quantity
 
 
 @pytest.fixture
@@ -89,3 +91,72 @@ async def test_cancelling_what_is_not_there(vtn) -> None:
         reply = await vtn.say("EiOpt", model.OadrCancelOpt("c", opt_id, ven_id))
         assert (type(reply), reply.response.response_code) == (model.OadrCanceledOpt, 452)
     assert list(vtn.adapter.opts) == ["one/o1"]
+
+
+# --- schedules and planning -------------------------------------------------------------------------------------------
+
+
+def _schedule(vtn, opt_id: str, opt_type: str, begin: float, minutes: float, *, age: float = 0) -> model.OadrCreateOpt:
+    """Wall minutes from now; the market runs sixty times as fast."""
+    dtstart = vtn.clock.wall + timedelta(minutes=begin)
+    window = model.Available(model.Properties(dtstart, Duration.seconds(minutes * 60)))
+    created = vtn.clock.wall - timedelta(minutes=age)
+    return replace(_opt(vtn, opt_type, availability=(window,)), opt_id=opt_id, created=created)
+
+
+def _overrides(vtn) -> list[float]:
+    return [s.value for s in vtn.hub.samples if s.quantity is Quantity.MANUAL_OVERRIDE]
+
+
+async def _at(vtn, around, minutes: float, *values: float) -> None:
+    vtn.clock.wall += timedelta(minutes=minutes)
+    await around.until(lambda: _overrides(vtn) == [*values], 2)
+
+
+async def test_a_schedule_makes_the_resource_unavailable_in_its_window(vtn, around) -> None:
+    await vtn.say("EiOpt", _schedule(vtn, "o1", "optOut", 1, 2))
+    await _at(vtn, around, 0, 0)
+    await _at(vtn, around, 1.5, 0, 1)
+    sample = vtn.hub.samples[-1]
+    assert (sample.resource, sample.at) == ("one.battery", vtn.clock.now())
+    await _at(vtn, around, 2, 0, 1, 0)
+
+
+async def test_cancelling_a_schedule_restores_the_resource(vtn, around) -> None:
+    await vtn.say("EiOpt", _schedule(vtn, "o1", "optOut", 0, 0))
+    await _at(vtn, around, 0, 1)
+    await vtn.say("EiOpt", model.OadrCancelOpt("c", "o1", "ven-1"))
+    await _at(vtn, around, 0, 1, 0)
+
+
+@pytest.mark.parametrize(("age", "seen"), [(5, 1), (-5, 0)])
+async def test_of_overlapping_schedules_the_newest_decides(vtn, around, age: float, seen: float) -> None:
+    """The newest by createdDateTime, whichever came last."""
+    await vtn.say("EiOpt", _schedule(vtn, "out", "optOut", 0, 60))
+    await vtn.say("EiOpt", _schedule(vtn, "in", "optIn", 10, 10, age=age))
+    await _at(vtn, around, 0, 1)
+    vtn.clock.wall += timedelta(minutes=15)
+    await around.until(lambda: _overrides(vtn) == ([1] if seen else [1, 0]), 2)
+    if not seen:
+        await _at(vtn, around, 6, 1, 0, 1)
+
+
+async def test_opted_out_after_a_restart_and_not_for_others(vtn, around) -> None:
+    await vtn.say("EiOpt", _schedule(vtn, "o1", "optOut", 0, 0))
+    other = _schedule(vtn, "o2", "optOut", 0, 0)
+    await vtn.say("EiOpt", replace(other, target=model.EiTarget(resource_id=("toaster",))))
+    hub = around.Hub(documents=dict(vtn.hub.documents))
+    homes = around.home("one"), around.home("one", "meter")
+    async with around.Vtn(hub, vtn.clock, *homes) as again:
+        await around.until(lambda: len(hub.samples) == 2)
+        assert {(s.resource, s.value) for s in again.hub.samples} == {("one.battery", 1.0), ("one.meter", 0.0)}
+
+
+async def test_schedules_are_bounded_and_forgotten(vtn, around, monkeypatch) -> None:
+    monkeypatch.setattr(opts, "MOST_OPTS", 1)
+    await vtn.say("EiOpt", _schedule(vtn, "o1", "optOut", 0, 1))
+    refused = await vtn.say("EiOpt", _schedule(vtn, "o2", "optOut", 0, 1))
+    assert refused.response.response_code == 459
+    vtn.clock.wall += timedelta(minutes=2 + 24)
+    await vtn.adapter.withdraw("d")
+    await around.until(lambda: vtn.hub.load("opt") == {})
