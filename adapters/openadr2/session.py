@@ -74,7 +74,8 @@ class Session:
     """The VTN's tables, and what its handlers need besides: settings, clock, the resources bound to it.
 
     `sent` notes, in memory only, which modification of an event or which request went to the VEN and when (wall):
-    after a restart everything unanswered is simply sent again. So does `overridden` what was told of opted-out resources.
+    after a restart everything unanswered is simply sent again. `overridden` notes likewise what telemetry has said of
+    opted-out resources.
     """
 
     config: Config
