@@ -15,7 +15,7 @@ from support.programmes import NOW, programmes
 
 from adapters.openadr3.codec import dumps, loads
 from adapters.openadr3.config import read_config
-from adapters.openadr3.vtn.server import Push, Vtn
+from adapters.openadr3.vtn.server import Vtn
 from adapters.ports import Ports, Programmes
 from datamodels import MarketTerms
 
@@ -117,9 +117,7 @@ class Running:
 
 
 @asynccontextmanager
-async def vtn(
-    folder: Path, *, now: datetime = NOW, push: Push | None = None, tokens: bool = True, **settings: Any
-) -> AsyncIterator[Running]:
+async def vtn(folder: Path, *, now: datetime = NOW, tokens: bool = True, **settings: Any) -> AsyncIterator[Running]:
     """A VTN in the lab profile with the clients `grid` (BL), `me` and `other`, unless `settings` say otherwise."""
     secrets = folder / "secrets"
     secrets.mkdir(exist_ok=True)
@@ -144,7 +142,7 @@ async def vtn(
             resources={},
             programmes=model,
         )
-        server = Vtn(config.vtn, ports, push)
+        server = Vtn(config.vtn, ports)
         await server.start()
         try:
             async with aiohttp.ClientSession() as session:

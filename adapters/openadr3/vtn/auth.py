@@ -154,8 +154,8 @@ class Tokens:
             "scope": " ".join(sorted(scopes)),
         }
 
-    def verify(self, token: str) -> Caller:
-        """Whose token it is (TransportFault 401 where it is worth nothing)."""
+    def verify(self, token: str) -> tuple[Caller, float]:
+        """Whose token it is, and until when (TransportFault 401 where it is worth nothing)."""
         found = self._known.get(token)
         if found is None:
             claims = decoded(token, self._key.public_key(), self._issuer, None)
@@ -168,7 +168,7 @@ class Tokens:
         if expires <= self._clock() or client is None or client.mark != mark:
             self._known.pop(token, None)
             raise TransportFault(401, "openadr3.token", "the token has expired or was withdrawn")
-        return caller
+        return caller, expires
 
     def _signed(self, client: Client, scopes: frozenset[str]) -> str:
         now = int(self._clock())

@@ -77,6 +77,7 @@ class Desk:
         self,
         programmes: Programmes,
         access: Access,
+        renderer: Renderer,
         subscriptions: Subscriptions,
         callbacks: Callbacks,
         judge: Judge,
@@ -90,7 +91,7 @@ class Desk:
         self._judge = judge
         self._now = now
         self._lenient = lenient
-        self._renderer = Renderer(programmes, access)
+        self._renderer = renderer
         self._ends: dict[str, tuple[int, datetime | None]] = {}
         programmes.watch(self._follow)
 

@@ -47,8 +47,8 @@ class Issuer:
         if self._session is not None:
             await self._session.close()
 
-    async def verify(self, token: str) -> Caller:
-        """Whose token it is (TransportFault 401 where it is worth nothing)."""
+    async def verify(self, token: str) -> tuple[Caller, float]:
+        """Whose token it is, and until when (TransportFault 401 where it is worth nothing)."""
         known = self._known.get(token)
         if known is None:
             claims = decoded(token, await self._key(token), self._config.issuer, self._config.audience or None)
@@ -63,7 +63,7 @@ class Issuer:
         if known[1] <= time.time():
             self._known.pop(token, None)
             raise TransportFault(401, "openadr3.token", "the token has expired")
-        return known[0]
+        return known
 
     async def _key(self, token: str) -> Any:
         try:

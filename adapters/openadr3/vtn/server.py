@@ -23,7 +23,7 @@ from adapters.openadr3.vtn.issuer import Issuer
 from adapters.openadr3.vtn.judge import Judge
 from adapters.openadr3.vtn.openapi import document
 from adapters.openadr3.vtn.query import read_query
-from adapters.openadr3.vtn.render import rendered
+from adapters.openadr3.vtn.render import Renderer, rendered
 from adapters.openadr3.vtn.routes import ANYBODY, SIGNED_IN, Operation, Route, find
 from adapters.openadr3.vtn.subscriptions import Subscriptions
 from adapters.ports import AdapterStatus, Change, Ports, Programmes
@@ -50,6 +50,11 @@ _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 class Push(Protocol):
     """Notifications, as the API speaks of them."""
 
+    async def start(self) -> None:
+        """After `Subscriptions.load`."""
+
+    async def stop(self) -> None: ...
+
     async def check(self, value: Subscription, before: Subscription | None) -> Sequence[Problem]:
         """See `desk.Callbacks`."""
 
@@ -66,6 +71,12 @@ class HttpsOnly:
     def __init__(self, insecure: bool) -> None:
         self._insecure = insecure
 
+    async def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
     async def check(self, value: Subscription, before: Subscription | None) -> Sequence[Problem]:
         return [
             Problem("openadr3.callback", f"objectOperations[{n}].callbackUrl", "https is needed", hint="use https")
@@ -81,20 +92,28 @@ class HttpsOnly:
 
 
 class Vtn:
-    """Attributes for others: `access`, `subscriptions`, `tokens` (None with an issuer outside)."""
+    """Attributes for others: `access`, `renderer`, `subscriptions`, `tokens` (None with an issuer outside)."""
 
-    def __init__(self, config: ServerConfig, ports: Ports, push: Push | None = None) -> None:
+    def __init__(self, config: ServerConfig, ports: Ports) -> None:
         if ports.programmes is None:
             raise ValueError("openadr3 configuration: vtn needs the server's programme model")
         programmes: Programmes = ports.programmes
         self.config = config
         self._ports = ports
         self.access = Access(programmes, config.strict_privacy)
+        self.renderer = Renderer(programmes, self.access)
         self.subscriptions = Subscriptions(ports.state, ports.clock.now)
-        self._push: Push = push or HttpsOnly(config.profile is Profile.LAB)
-        judge = Judge(programmes, config.judging, config.programmes)
-        now = ports.clock.now
-        self._desk = Desk(programmes, self.access, self.subscriptions, self._push, judge, now, config.lenient)
+        self._push: Push = HttpsOnly(config.profile is Profile.LAB)
+        self._desk = Desk(
+            programmes,
+            self.access,
+            self.renderer,
+            self.subscriptions,
+            self._push,
+            Judge(programmes, config.judging, config.programmes),
+            ports.clock.now,
+            config.lenient,
+        )
         self.tokens: auth.Tokens | None = None
         self._issuer = Issuer(config.issuer) if config.issuer is not None else None
         self._listener: Listener | None = None
@@ -117,6 +136,7 @@ class Vtn:
         else:
             assert self._issuer is not None
             await self._issuer.start()
+        await self._push.start()
         context = None
         if not config.insecure:
             context = server_context(Path(config.tls_certificate), Path(config.tls_key), None)
@@ -126,6 +146,7 @@ class Vtn:
     async def stop(self) -> None:
         if self._listener is not None:
             await self._listener.stop()
+        await self._push.stop()
         if self._issuer is not None:
             await self._issuer.stop()
 
@@ -179,7 +200,7 @@ class Vtn:
             return _ANONYMOUS
         scheme, _, token = exchange.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
-            caller = await self._verified(token.strip())
+            caller, _ = await self.verify(token.strip())
         elif self.config.profile is Profile.OPEN:
             caller = _ANONYMOUS
         else:
@@ -188,7 +209,8 @@ class Vtn:
             raise TransportFault(403, "openadr3.scope", f"the scope {operation.scope} is needed")
         return caller
 
-    async def _verified(self, token: str) -> auth.Caller:
+    async def verify(self, token: str) -> tuple[auth.Caller, float]:
+        """Whose token it is, and until when (wall seconds; TransportFault 401 where it is worth nothing)."""
         if self._issuer is not None:
             return await self._issuer.verify(token)
         assert self.tokens is not None, "the listener starts after the tokens"
