@@ -160,3 +160,31 @@ async def token(running: Running, id: str, version: str = NEW) -> str:
     reply = await running.as_("", version).ask("POST", "/auth/token", body=form)
     assert reply.status == 200, reply.data
     return str(reply.data["access_token"])
+
+
+PERIOD = {"start": "2026-11-25T00:00:00Z", "duration": "PT1H"}
+INTERVAL = {"id": 0, "payloads": [{"type": "PRICE", "values": [0.1]}]}
+
+
+async def bodies(running: Running, version: str) -> dict[str, tuple[Client, str, dict[str, Any]]]:
+    """For every collection of a version: who writes it, where, and what."""
+    grid, me = running.as_("grid", version), running.as_("me", version)
+    program, ven = await running.program(f"base-{version}"), await running.ven("me", name=f"base-{version}")
+    event = await running.event(program)
+    asked = [{"objects": ["EVENT"], "operations": ["CREATE"], "callbackUrl": "https://example.org/x"}]
+    report = {"eventID": event, "clientName": "c", "resources": [{"resourceName": "r", "intervals": [INTERVAL]}]}
+    out = {
+        "programs": (grid, "/programs", {"programName": f"p-{version}"}),
+        "events": (grid, "/events", {"programID": program, "intervalPeriod": PERIOD, "intervals": [INTERVAL]}),
+        "reports": (me, "/reports", report | ({"programID": program} if version == OLD else {})),
+        "subscriptions": (me, "/subscriptions", {"clientName": "c", "programID": program, "objectOperations": asked}),
+        "vens": (me, "/vens", {"objectType": "VEN_VEN_REQUEST", "venName": f"v-{version}"}),
+    }
+    resource = {"objectType": "VEN_RESOURCE_REQUEST", "resourceName": "r", "venID": ven}
+    if version == OLD:
+        out["vens"] = (me, "/vens", {"venName": f"v-{version}"})
+        out["resources"] = (me, f"/vens/{ven}/resources", {"resourceName": "r"})
+    else:
+        out["resources"] = (me, "/resources", resource)
+        out["resource_groups"] = (grid, "/resource_groups", {"resourceGroupName": "g", "children": []})
+    return out

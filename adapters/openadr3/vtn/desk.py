@@ -106,8 +106,6 @@ class Desk:
             shown = (self._renderer.subscription(h, place.version) for h in held)
         else:
             entries = (e for e in self._entries(place, asked) if self._meets(e, place, query, asked))
-            if place.collection.kind not in (Programme, ProgrammeEvent):
-                asked = frozenset()
             shown = (self._renderer.show(place.viewer, e, place.version, asked) for e in entries)
         return list(islice((r for r in shown if r is not None), skip, skip + limit))
 
