@@ -1,4 +1,4 @@
-"""The adapter: a VEN of one or more VTNs, and a VTN itself, to the hub as `Adapter` and `Messenger`.
+"""The adapter: a VEN of one or more VTNs, and a VTN itself, to the hub as `Adapter`, `Messenger` and `Actuator`.
 
 Limits come in on their own. Market messages to a grid operator that is reached here are said as far as the DER profile
 has words for them: metering becomes the delivery report of the FLEX events it covers, an offer a flex delta.
@@ -20,9 +20,21 @@ from adapters.openadr3.link import ADAPTER, Link
 from adapters.openadr3.members import Version
 from adapters.openadr3.model import Report
 from adapters.openadr3.records import newest_baseline
+from adapters.openadr3.vtn.dispatching import Dispatching
 from adapters.openadr3.vtn.server import Vtn
 from adapters.ports import AdapterStatus, Delivery, DeliveryStatus, Encoded, History, Interpretation, Ports, Received
-from datamodels import FlexOffer, Loss, MarketMessage, Metering, Participant, Problem, Prognosis, Quality
+from datamodels import (
+    Dispatch,
+    FlexOffer,
+    Loss,
+    MarketMessage,
+    Metering,
+    Participant,
+    Problem,
+    Prognosis,
+    Quality,
+    Resource,
+)
 
 __all__ = ["OpenAdr3Adapter"]
 
@@ -38,6 +50,8 @@ class OpenAdr3Adapter:
         self._ports = ports
         self._links = {vtn.peer: Link(vtn, ports) for vtn in config.vtns}
         self.vtn = Vtn(config.vtn, ports) if config.vtn is not None else None
+        programmes = ports.programmes if config.vtn is not None else None
+        self._dispatching = Dispatching(programmes, ports) if programmes is not None else None
 
     # --- Adapter ---
 
@@ -47,8 +61,12 @@ class OpenAdr3Adapter:
             await link.start()
         if self.vtn is not None:
             await self.vtn.start()
+        if self._dispatching is not None:
+            await self._dispatching.start()
 
     async def stop(self) -> None:
+        if self._dispatching is not None:
+            await self._dispatching.stop()
         if self.vtn is not None:
             await self.vtn.stop()
         await asyncio.gather(*(link.stop() for link in self._links.values()))
@@ -64,6 +82,19 @@ class OpenAdr3Adapter:
         peers = {peer: link.state for peer, link in self._links.items()}
         served = self.vtn.status() if self.vtn is not None else AdapterStatus(True)
         return AdapterStatus(served.ready and not stopped, served.listening, (*stopped, *problems), peers)
+
+    # --- Actuator ---
+
+    async def apply(self, resource: Resource, dispatch: Dispatch) -> None:
+        """See `vtn.dispatching` (Rejection: nobody is at the resource's address, or no VTN is configured)."""
+        if self._dispatching is None:
+            hint = "add [adapters.openadr3.vtn]"
+            raise Rejection([Problem("openadr3.dispatch", resource.id, "no VTN is configured here", hint=hint)])
+        await self._dispatching.apply(resource, dispatch)
+
+    async def withdraw(self, dispatch: str) -> None:
+        if self._dispatching is not None:
+            await self._dispatching.withdraw(dispatch)
 
     # --- Messenger ---
 
