@@ -175,8 +175,9 @@ def _cancel(known: Known, site: Site, now: datetime, kind: str, *, implied: bool
     delay = engine.draw(site.ven_id, known.id, ~known.modification, period.start_after) if known.signals else 0.0
     ends = known.ends or now + timedelta(seconds=delay)
     known = replace(known, ends=ends, implied=implied, code=200, why="")
-    end = site.clock.from_wall(ends)
-    ended = [cut(signal, end) for signal in known.signals]
+    if ends <= now:
+        return _imposed(kind, known, ())
+    ended = [cut(signal, site.clock.from_wall(ends)) for signal in known.signals]
     return _imposed(kind, known, (signal for signal in ended if not signal.cancelled))
 
 
