@@ -140,10 +140,7 @@ def test_times_are_market_times() -> None:
 
 @pytest.mark.parametrize(
     "kind", [DispatchKind.IMPORT_LIMIT, DispatchKind.SETPOINT, DispatchKind.DELTA, DispatchKind.LEVEL]
-_KINDS = [DispatchKind.IMPORT_LIMIT, DispatchKind.SETPOINT, DispatchKind.DELTA, DispatchKind.LEVEL]
-
-
-@pytest.mark.parametrize("kind", _KINDS)
+)
 def test_what_our_own_vtn_says_means_the_same_here(kind: DispatchKind) -> None:
     clock, resource = HandClock(), battery()
     value = 2 if kind is DispatchKind.LEVEL else 2500
