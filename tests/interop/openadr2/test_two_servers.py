@@ -1,4 +1,4 @@
-"""A utility's server as VTN and an aggregator's as VEN, `gridparley serve` both; either is killed and comes back."""
+"""A utility's server as VTN and an aggregator's as VEN, `gridparley serve` both; both are killed and come back."""
 
 from __future__ import annotations
 
@@ -123,20 +123,17 @@ async def world(tmp_path: Path) -> Any:
         await made.fleet.kill(name)
 
 
-async def test_an_event_survives_the_death_of_either_side(world: World) -> None:
-    await world.serve("agr")  # the VTN is down: the VEN waits for it
-    await world.serve("utility")
+async def test_an_event_survives_the_death_of_both_sides(world: World) -> None:
+    await asyncio.gather(world.serve("agr"), world.serve("utility"))  # whichever is first waits for the other
     limit = {"resource": "battery", "kind": "IMPORT_LIMIT", "minutes": 30, "id": "limit-1"}
     await world.ask("utility", "POST", "dispatches", value=3000, **limit)
     await world.signal(id="limit-1", kind="IMPORT_LIMIT", revision=1)
     await world.dispatched("STARTED")
     await world.until(lambda: _holds(world, "event.interval"))
 
-    await world.fleet.kill("agr")
-    await world.serve("agr")
+    await asyncio.gather(world.fleet.kill("agr"), world.fleet.kill("utility"))
+    await asyncio.gather(world.serve("agr"), world.serve("utility"))
     await world.signal(id="limit-1", revision=1)
-    await world.fleet.kill("utility")
-    await world.serve("utility")
     await world.ask("utility", "POST", "dispatches", value=2000, **limit)
     changed = await world.signal(id="limit-1", revision=2)
     assert float(changed["intervals"][-1]["value"]) == 2000
