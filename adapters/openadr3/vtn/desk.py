@@ -222,6 +222,12 @@ class Desk:
                     text = "the ven belongs to another client"
                     raise Rejection([Problem("openadr3.owner", "clientID", text, hint="leave it out")])
                 value = replace(value, ven_id=ven.id)
+            case model.ResourceGroup():
+                for n, child in enumerate(value.children or ()):
+                    kind = ResourceGroup if child.type == "resource_group" else VenResource
+                    if self._programmes.get(kind, child.id) is None:
+                        text = f"there is no such {child.type}"
+                        raise Rejection([Problem("openadr3.child", f"children[{n}].id", text, hint="make it first")])
         return value, client
 
     def _ven(self, place: Place, value: model.Resource) -> Ven:
