@@ -25,6 +25,7 @@ from datamodels import (
 )
 from interop.effects import Effect
 from interop.feed import Feed
+from interop.programmes.objects import Objects
 from interop.store import StorePort
 
 __all__ = ["Desk", "DeskContext", "DeskFactory", "DeskRunner", "NoDesk", "NoHistory"]
@@ -92,6 +93,8 @@ class DeskContext:
     adapters: Mapping[str, Adapter]
     do: Callable[[Sequence[Effect]], Awaitable[None]]
     """Carry out effects, one transaction; durable when it returns, and serialised with messages."""
+    programmes: Objects | None = None
+    """What VENs of ours say; None where there is no programme model."""
 
 
 DeskFactory = Callable[[Mapping[str, Any], DeskContext], DeskRunner]

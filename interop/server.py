@@ -194,6 +194,7 @@ class Server:
             store=self.store,
             adapters=self.adapters,
             do=self.hub.do,
+            programmes=self.programmes,
         )
         if kind == "none":
             return NoDesk()

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from datamodels import Dispatch, DispatchKind, IspSeries, Quantity, Resource, ResourceKind, Telemetry
 from interop.aggregator import show
+from interop.aggregator.absence import Absence
 from interop.aggregator.forecast import Seen
 from interop.aggregator.meter import Meter
 from interop.aggregator.planner import DayPlan, Measured, Planner
@@ -67,6 +68,7 @@ class Operation:
         self.calendar = context.terms.calendar
         self.day: Day | None = None
         self.unavailable: set[str] = set()
+        self.absence = Absence(context.programmes, context.resources)
         self._silent: set[str] = set()
         self._repair: asyncio.Task[None] | None = None
         self._repaired = 0
@@ -210,14 +212,21 @@ class Operation:
         return self.planner.isps if now >= end else self.calendar.locate(now)[1]
 
     @property
-    def stand(self) -> tuple[int, frozenset[str]]:
-        """What a plan depends on: the ISP up to which it was repaired, and who cannot be steered."""
-        return self._repaired, frozenset(self.offline())
+    def stand(self) -> tuple[int, frozenset[object]]:
+        """What a plan depends on: the ISP up to which it was repaired, and who cannot be steered, now or later."""
+        return self._repaired, frozenset({*self.offline(), *self._away().items()})
 
     def known(self) -> Measured:
         """What is known now."""
         isp = self.running
-        return self.measured(isp) if isp else Measured.before(frozenset(self.offline()))
+        return self.measured(isp) if isp else Measured.before(frozenset(self._gone()), self._away())
+
+    def _away(self) -> dict[str, frozenset[int]]:
+        """Batteries that are announced not to be there, with the ISPs of the day; what else opts out is told when it is
+        so: a car or a heat pump then does as it likes, which is not known before."""
+        batteries = set(self._of_kind(ResourceKind.BATTERY))
+        announced = self.absence.isps(self.calendar, self.planner.period)
+        return {id: isps for id, isps in announced.items() if id in batteries}
 
     def measured(self, isp: int) -> Measured:
         """What is known during ISP `isp` (1-based): powers and stored energy so far, and who does not answer."""
@@ -225,6 +234,7 @@ class Operation:
         spans = [(start, start + self.calendar.isp) for start in starts[: isp - 1]]
         pvs, batteries = self._of_kind(ResourceKind.PV), self._of_kind(ResourceKind.BATTERY)
         stored = {id: self.meter.latest(id, Quantity.STORED_ENERGY_WH) for id in batteries}
+        away = self._away()
         seen = Seen(
             isps=isp,
             power_w={id: [self.meter.isp_w(id, a, b) for a, b in spans] for id in self.context.resources},
@@ -236,7 +246,8 @@ class Operation:
             elapsed=min((self.context.clock.now() - starts[isp - 1]) / self.calendar.isp, 1.0),
             seen=seen,
             stored_wh={id: sample.value for id, sample in stored.items() if sample is not None},
-            offline=frozenset(self.offline()),
+            offline=frozenset(self.offline() - (away.keys() - self._gone())),
+            away=away,
         )
 
     def _was_limited(self, id: str, k: int) -> bool:
@@ -245,7 +256,11 @@ class Operation:
         return schedule is not None and schedule.targets_w[k] < -self.context.resources[id].p_min_w
 
     def offline(self) -> set[str]:
-        """Resources that do not answer, or whose owner opted out or overrides us."""
+        """Resources that cannot be steered now: they do not answer, or their owner opted out or overrides us."""
+        return self._gone() | self.absence.at(self.context.clock.now())
+
+    def _gone(self) -> set[str]:
+        """Those of which nobody knows when they will be back."""
         beyond = {
             id
             for id in self.context.resources

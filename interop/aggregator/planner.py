@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +50,8 @@ class Measured:
     Attributes:
         seen: powers so far, see `Seen`; its `running_w` holds batteries too.
         stored_wh: per battery.
-        offline: resources that cannot be steered now.
+        offline: resources that cannot be steered now, and are not known to be back at some time.
+        away: ISPs (1-based) for which batteries are announced not to be there.
     """
 
     isp: int
@@ -58,11 +59,14 @@ class Measured:
     seen: Seen
     stored_wh: Mapping[str, float]
     offline: frozenset[str]
+    away: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @classmethod
-    def before(cls, offline: frozenset[str] = frozenset()) -> Measured:
+    def before(
+        cls, offline: frozenset[str] = frozenset(), away: Mapping[str, frozenset[int]] | None = None
+    ) -> Measured:
         """The day has not begun."""
-        return cls(0, 1.0, Seen(0, {}, {}, {}), {}, offline)
+        return cls(0, 1.0, Seen(0, {}, {}, {}), {}, offline, away or {})
 
 
 _NOISE_LEVEL = 0.95
@@ -238,7 +242,7 @@ class Planner:
     ) -> tuple[Portfolio, State]:
         """The portfolio by the newest forecast, and where its units stand at the end of the running ISP."""
         self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
-        portfolio = self._portfolio(self._now, fixed_w)
+        portfolio = self._portfolio(self._now, fixed_w, measured.away)
         return portfolio, self._state(portfolio, measured, None if last is None else last.plan)
 
     # --- between the worlds ----------------------------------------------------------------------------
@@ -251,8 +255,13 @@ class Planner:
         """What all homes are expected to draw in an ISP besides cars and heat pumps, by the latest forecast, W."""
         return float(sum(self._now.load_kw[isp - 1, home.load] for home in self.homes) * 1000)
 
-    def _portfolio(self, forecast: Forecast, fixed_w: Mapping[str, Sequence[int]] | None = None) -> Portfolio:
-        return portfolio_of(self._units, forecast, self.calendar.isp_hours, fixed_w)
+    def _portfolio(
+        self,
+        forecast: Forecast,
+        fixed_w: Mapping[str, Sequence[int]] | None = None,
+        away: Mapping[str, frozenset[int]] | None = None,
+    ) -> Portfolio:
+        return portfolio_of(self._units, forecast, self.calendar.isp_hours, fixed_w, away)
 
     def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan | None) -> State:
         """Where every unit will stand when the running ISP is over, from what was measured and what is going on."""

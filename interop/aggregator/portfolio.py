@@ -19,9 +19,14 @@ D = TypeVar("D")
 
 
 def portfolio_of(
-    rows: Sequence[Unit], forecast: Forecast, hours: float, fixed_w: Mapping[str, Sequence[int]] | None = None
+    rows: Sequence[Unit],
+    forecast: Forecast,
+    hours: float,
+    fixed_w: Mapping[str, Sequence[int]] | None = None,
+    away: Mapping[str, frozenset[int]] | None = None,
 ) -> Portfolio:
-    """The optimiser's arrays: one row per unit, kW and kWh. Devices in `fixed_w` are part of their unit's load."""
+    """The optimiser's arrays: one row per unit, kW and kWh. Devices in `fixed_w` are part of their unit's load;
+    batteries rest in the ISPs (1-based) for which they are `away`."""
     isps = len(forecast.load_kw)
     zero = np.zeros(isps)
     fixed = fixed_w or {}
@@ -40,12 +45,16 @@ def portfolio_of(
     least = np.repeat(-buffer[:, None], isps, axis=1)
     least[:, -1] = 0.0
     batteries = [u.battery for u in rows]
+    rating = np.repeat(_each(batteries, lambda b: b.p_max_w / 1000)[:, None], isps, axis=1)
+    for n, battery in enumerate(batteries):
+        for isp in (away or {}).get(battery.id, ()) if battery is not None else ():
+            rating[n, isp - 1] = 0.0
     return Portfolio.of(
         hours,
         load,
         pv_kw=np.array([forecast.pv_kw[:, u.pv.series] if u.pv else zero for u in rows]),
-        bat_charge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
-        bat_discharge_max_kw=_each(batteries, lambda b: b.p_max_w / 1000),
+        bat_charge_max_kw=rating,
+        bat_discharge_max_kw=rating,
         bat_capacity_kwh=_each(batteries, lambda b: b.capacity_wh / 1000),
         bat_initial_kwh=_each(batteries, lambda b: b.initial_wh / 1000),
         bat_final_min_kwh=_each(batteries, lambda b: b.final_min_wh / 1000),

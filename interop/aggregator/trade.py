@@ -28,7 +28,7 @@ class Trade:
         self.day = day
         self.desk = day.desk
         self.context = day.context
-        self._checked: dict[str, tuple[int, frozenset[str]]] = {}
+        self._checked: dict[str, tuple[int, frozenset[object]]] = {}
 
     async def work(self, now: datetime) -> None:
         await self._take_back(now)

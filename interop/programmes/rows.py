@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from datamodels import (
     Availability,
@@ -23,19 +23,12 @@ from datamodels import (
 )
 from datamodels.eventclock import EventPhase, phase_of, running
 from datamodels.payloads import named
+from interop.programmes.objects import Objects
 
-__all__ = ["Objects", "availability", "event", "event_whole", "opt", "programme", "report", "ven", "ven_whole"]
+__all__ = ["availability", "event", "event_whole", "opt", "programme", "report", "ven", "ven_whole"]
 
 E = TypeVar("E", bound=Entry)
 Row = dict[str, Any]
-
-
-class Objects(Protocol):
-    """Where objects are read; what refers to one is sought among all."""
-
-    def get(self, kind: type[E], id: str) -> E | None: ...
-
-    def all(self, kind: type[E]) -> Mapping[str, E]: ...
 
 
 def programme(it: Programme, objects: Objects, now: datetime) -> Row:
