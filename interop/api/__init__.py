@@ -1,5 +1,5 @@
 """What operators may do over HTTP beyond reading: impose signals, tell one resource what to do, run programmes with
-their events and VENs, trade by hand, send a ready message, trust a peer's new key.
+their events and VENs, answer a utility's events, trade by hand, send a ready message, trust a peer's new key.
 
 Bad input is answered with a problem document that names everything wrong with it (422), what cannot be done in the
 present state with 409, what is unknown with 404.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from interop.api import dispatches, flex, peers, programmes, signals, uftp
+from interop.api import dispatches, flex, peers, programmes, signals, uftp, utilities
 
 if TYPE_CHECKING:
     from interop.server import Server
@@ -28,4 +28,5 @@ def routes(server: Server) -> list[web.RouteDef]:
         *peers.routes(server),
         *programmes.routes(server),
         *uftp.routes(server),
+        *utilities.routes(server),
     ]

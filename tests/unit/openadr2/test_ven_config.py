@@ -1,5 +1,6 @@
 """Settings of the VEN: what is refused, and how it says so; which roles a configuration makes."""
 
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def test_what_is_missing_or_stands_twice() -> None:
         read_vtns([GOOD, GOOD])
     with pytest.raises(ValueError, match="a list of tables"):
         read_vtns({"peer": PEER})
+
+
+def test_the_example_of_the_page_is_good(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "utility.md").read_text(encoding="utf-8")
+    example = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    (vtn,) = example["adapters"]["openadr2"]["vtns"]
+    for key in ("tls_certificate", "tls_key", "tls_ca"):
+        (tmp_path / vtn[key]).touch()
+        vtn[key] = str(tmp_path / vtn[key])
+    assert read_vtns([vtn])[0].peer == example["peers"][0]["domain"]
 
 
 async def test_roles_follow_from_the_configuration(tmp_path: Path) -> None:
