@@ -111,6 +111,8 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
+    """An allowed move; `target` lasts at least `minimum_stay` once it was entered so."""
+
     source: str
     target: str
     minimum_stay: timedelta = timedelta(0)

@@ -95,7 +95,7 @@ def nowcast(day_ahead: Forecast, last: Forecast, seen: Seen, homes: Sequence[Hom
             if power is not None and not limited:
                 pv[k, plant.series] = max(-power, 0.0) / 1000
     for home in homes:
-        steered = [*(car.id for car in home.chargers), *(pump.id for pump in home.heat_pumps)]
+        steered = [*(car.id for car in home.chargers), *(pump.id for pump in home.heat_pumps), *home.choosing]
         for k in range(min(seen.isps - 1, len(seen.power_w[home.id]))):
             parts = [seen.power_w[id][k] for id in (home.id, *steered)]
             if None not in parts:

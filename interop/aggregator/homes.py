@@ -11,9 +11,22 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from datamodels import decode, encode, serial
+from datamodels import OperationModes, decode, encode, serial
 
-__all__ = ["Battery", "Charger", "HeatPump", "Home", "Pv", "Stay", "Unit", "read_homes", "units", "write_homes"]
+__all__ = [
+    "Appliance",
+    "Battery",
+    "Charger",
+    "HeatPump",
+    "Home",
+    "Pv",
+    "Stay",
+    "Switched",
+    "Unit",
+    "read_homes",
+    "units",
+    "write_homes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,46 @@ class Battery:
 
 
 @dataclass(frozen=True, slots=True)
+class Appliance:
+    """Runs once a day within ISPs first..last (inclusive), W per ISP of its run; not divided, not stopped.
+
+    Raises:
+        ValueError: the run does not fit.
+    """
+
+    id: str
+    load: int
+    first: int
+    last: int
+    power_w: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not (self.power_w and 1 <= self.first <= self.last + 1 - len(self.power_w)):
+            raise ValueError(f"{self.id}: a run of {len(self.power_w)} ISPs within {self.first}..{self.last}")
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A device with operation modes, the first of which is off; it must be in others for `least_on_isps` a day.
+
+    Raises:
+        ValueError: a mode is named that there is not.
+    """
+
+    id: str
+    load: int
+    modes: OperationModes
+    least_on_isps: int = 0
+
+    def __post_init__(self) -> None:
+        known = {mode.id for mode in self.modes.modes}
+        moves = self.modes.transitions
+        strange = {self.modes.current, *(m.source for m in moves), *(m.target for m in moves)} - known
+        if strange:
+            raise ValueError(f"{self.id}: {', '.join(sorted(strange))} is not among its modes")
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """One connection: an inflexible load and whatever devices stand behind it.
 
@@ -78,6 +131,13 @@ class Home:
     heat_pumps: tuple[HeatPump, ...]
     pvs: tuple[Pv, ...]
     batteries: tuple[Battery, ...]
+    appliances: tuple[Appliance, ...] = ()
+    switched: tuple[Switched, ...] = ()
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The ids of devices that are on or off, or in one of several modes."""
+        return (*(device.id for device in self.appliances), *(device.id for device in self.switched))
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -88,12 +148,15 @@ class Home:
             *self.pvs,
             *self.batteries,
         )
-        return (self.id, *(device.id for device in devices))
+        return (self.id, *(device.id for device in devices), *self.choosing)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What the optimiser calls a home: at most one device of each kind. A home with two cars becomes two units."""
+    """What the optimiser calls a home: at most one device of each kind. A home with two cars becomes two units.
+
+    Appliances and devices with modes are the first unit's, any number.
+    """
 
     home: Home
     first: bool
@@ -103,7 +166,7 @@ class Unit:
     battery: Battery | None
 
 
-serial.register(Stay, Charger, HeatPump, Pv, Battery, Home)
+serial.register(Stay, Charger, HeatPump, Pv, Battery, Appliance, Switched, Home)
 
 
 def units(homes: tuple[Home, ...]) -> Iterator[Unit]:

@@ -78,7 +78,12 @@ class Operation:
 
     @property
     def controlled(self) -> dict[str, Resource]:
-        return {id: r for id, r in self.context.resources.items() if r.kind in KIND_OF and r.binding is not None}
+        choosing = self.planner.choosing
+        return {
+            id: r
+            for id, r in self.context.resources.items()
+            if (r.kind in KIND_OF or id in choosing) and r.binding is not None
+        }
 
     def adopt(
         self, source: str, plan: DayPlan, low_w: list[float], high_w: list[float], first: int = 1
@@ -88,7 +93,7 @@ class Operation:
         self.day = Day(source, low_w, high_w, plan)
         for id, resource in self.controlled.items():
             self.day.schedules[id] = Schedule.of(
-                id, KIND_OF[resource.kind], source, self.calendar, starts, list(plan.targets_w[id])
+                id, self._told_by(resource), source, self.calendar, starts, list(plan.targets_w[id])
             )
         return self._instruct(self.day.schedules, first)
 
@@ -108,6 +113,11 @@ class Operation:
                 told = dispatch.at(start)
                 if told is not None:
                     schedule.targets_w[k] = told.value
+        told_w = {id: schedule.targets_w for id, schedule in self.day.schedules.items()}
+        self.day.plan = self.planner.as_told(plan, told_w)
+
+    def _told_by(self, resource: Resource) -> DispatchKind:
+        return DispatchKind.SETPOINT if resource.id in self.planner.choosing else KIND_OF[resource.kind]
 
     def _instruct(self, ids: Iterable[str], first: int) -> list[Effect]:
         assert self.day is not None
@@ -190,7 +200,8 @@ class Operation:
             slow = id in self._of_homes()
             if slow and not (ask_homes and schedule.differs(isp + 1, _HOMES_DEADBAND_W)):
                 continue
-            if not slow and not schedule.differs(isp, self._deadband(id), horizon=1):
+            horizon = None if id in self.planner.choosing else 1
+            if not slow and not schedule.differs(isp, self._deadband(id), horizon):
                 continue
             changed.append(id)
         if changed:
@@ -314,12 +325,15 @@ class Operation:
         return told.value if told else schedule.targets_w[isp - 1]
 
     def _deadband(self, id: str) -> float:
+        if id in self.planner.choosing:
+            return 0.0
         resource = self.context.resources[id]
         return max(200.0, 0.01 * max(abs(resource.p_min_w), abs(resource.p_max_w)))
 
     def _of_homes(self) -> list[str]:
         """Cars and heat pumps: told through their homes, which poll."""
-        return [*self._of_kind(ResourceKind.EVSE), *self._of_kind(ResourceKind.HEAT_PUMP)]
+        ids = [*self._of_kind(ResourceKind.EVSE), *self._of_kind(ResourceKind.HEAT_PUMP)]
+        return [id for id in ids if id not in self.planner.choosing]
 
     def _of_devices(self) -> list[str]:
         """PV and batteries: steered inside the ISP."""
@@ -357,9 +371,10 @@ class Operation:
         return max(produced, expected) if produced > 0.97 * told else produced
 
     def _homes_w(self, isp: int) -> float:
-        """All homes now: their loads by the latest forecast, and cars and heat pumps as they were told."""
+        """All homes now: their loads by the latest forecast; cars, heat pumps and all that is switched as told."""
         assert self.day is not None
-        told = sum(self._told(self.day.schedules[id], isp) for id in self._of_homes())
+        ids = [*self._of_homes(), *(self.day.schedules.keys() & self.planner.choosing)]
+        told = sum(self._told(self.day.schedules[id], isp) for id in ids)
         return self.planner.loads_w(isp) + told
 
     def _done_w(self, id: str, isp: int, now: datetime) -> float:

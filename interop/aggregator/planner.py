@@ -7,7 +7,7 @@ files and arguments, so a restart thinks the same again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +20,7 @@ import optimiser
 from datamodels import FlexRequest, IspSeries, MarketCalendar, OfferOption
 from interop.aggregator.forecast import Forecast, Records, Seen, forecast_day, nowcast
 from interop.aggregator.homes import Home, Unit, read_homes, units
-from interop.aggregator.portfolio import portfolio_of
+from interop.aggregator.portfolio import appliances_of, portfolio_of, switched_of
 from interop.aggregator.pricing import Pricing
 from optimiser import Limits, Plan, Portfolio, Reach, State, Tariffs, edge
 from optimiser.forecasting import History, clock_grid, from_clock_grid, margins
@@ -113,6 +113,8 @@ class Planner:
                 raise ValueError(f"{name} holds {len(prices[name])} prices, and {self.period} has {self.isps} ISPs")
         self._tariffs = Tariffs(*(np.broadcast_to(np.asarray(prices[name], float), shape) for name in _PRICES))
         self.meters = [home.id for home in self.homes]
+        self.choosing = frozenset(id for home in self.homes for id in home.choosing)
+        """Appliances and devices with modes: told when to run, and which mode to be in, by its power."""
         self.efficiency = {b.id: b.efficiency for home in self.homes for b in home.batteries}
         self._baseline: DayPlan | None = None
 
@@ -242,7 +244,8 @@ class Planner:
     ) -> tuple[Portfolio, State]:
         """The portfolio by the newest forecast, and where its units stand at the end of the running ISP."""
         self._now = nowcast(self.forecast, self._now, measured.seen, self.homes)
-        portfolio = self._portfolio(self._now, fixed_w, measured.away)
+        deaf = self._deaf(measured, None if last is None else last.plan)
+        portfolio = self._portfolio(self._now, fixed_w, measured.away, deaf)
         return portfolio, self._state(portfolio, measured, None if last is None else last.plan)
 
     # --- between the worlds ----------------------------------------------------------------------------
@@ -260,8 +263,34 @@ class Planner:
         forecast: Forecast,
         fixed_w: Mapping[str, Sequence[int]] | None = None,
         away: Mapping[str, frozenset[int]] | None = None,
+        deaf: Collection[str] = (),
     ) -> Portfolio:
-        return portfolio_of(self._units, forecast, self.calendar.isp_hours, fixed_w, away)
+        return portfolio_of(self._units, forecast, self.calendar.isp_hours, fixed_w, away, deaf)
+
+    def _deaf(self, measured: Measured, plan: Plan | None) -> frozenset[str]:
+        """Devices that choose and cannot be told any more; an appliance that runs goes on all the same."""
+        running = {
+            device.id
+            for k, (_, device) in enumerate(appliances_of(self._units))
+            if plan is not None and 0 <= plan.app_start[k] < measured.isp
+        }
+        return (measured.offline & self.choosing) - running
+
+    def as_told(self, day: DayPlan, targets_w: Mapping[str, Sequence[int]]) -> DayPlan:
+        """The plan with appliances and modes as resources were told (W per ISP), where that is something they can do:
+        what has been started runs on."""
+        start, mode = day.plan.app_start.copy(), day.plan.mode.copy()
+        for k, (_, device) in enumerate(appliances_of(self._units)):
+            told, run = targets_w.get(device.id, ()), len(device.power_w)
+            begins = [t for t in range(len(told) + 1 - run) if tuple(told[t : t + run]) == device.power_w]
+            if begins:
+                start[k] = begins[0]
+        for d, (_, switched) in enumerate(switched_of(self._units)):
+            powers = [each.power_w for each in switched.modes.modes]
+            told = targets_w.get(switched.id, ())
+            if told and set(told) <= set(powers):
+                mode[d] = [powers.index(power) for power in told]
+        return replace(day, plan=replace(day.plan, app_start=start, mode=mode))
 
     def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan | None) -> State:
         """Where every unit will stand when the running ISP is over, from what was measured and what is going on."""
@@ -302,7 +331,9 @@ class Planner:
         """Forecast net power (T,) of all homes if nobody steered anything."""
         net = np.zeros(self.isps)
         for home in self.homes:
-            columns = [home.load, *(car.load for car in home.chargers), *(pump.load for pump in home.heat_pumps)]
+            columns = [home.load]
+            for devices in (home.chargers, home.heat_pumps, home.appliances, home.switched):
+                columns += [device.load for device in devices]
             net += self.forecast.load_kw[:, columns].sum(axis=1)
             for plant in home.pvs:
                 net -= self.forecast.pv_kw[:, plant.series]
@@ -322,6 +353,10 @@ class Planner:
             if unit.pv:
                 curtailed = plan.pv_kw[n] < available[n] - 0.05
                 targets[unit.pv.id] = _whole(np.where(curtailed, plan.pv_kw[n], unit.pv.p_max_w / 1000))
+        for k, (_, appliance) in enumerate(appliances_of(self._units)):
+            targets[appliance.id] = _running(appliance.power_w, int(plan.app_start[k]), self.isps)
+        for d, (_, switched) in enumerate(switched_of(self._units)):
+            targets[switched.id] = [switched.modes.modes[k].power_w for k in plan.mode[d]]
         net = IspSeries.of(self.calendar, self.period, plan.group_kw[0] * 1000)
         return DayPlan(net, targets, plan.energy_cost_eur, plan)
 
@@ -333,6 +368,14 @@ def _so_far(measured_w: Sequence[float | None], planned_kw: Floats, running: int
         if value is not None:
             power[k] = value / 1000
     return power
+
+
+def _running(power_w: Sequence[int], start: int, isps: int) -> list[int]:
+    """W per ISP of an appliance that starts in ISP `start` (0-based), or not at all (-1)."""
+    run = [0] * isps
+    if start >= 0:
+        run[start : start + len(power_w)] = power_w
+    return run
 
 
 def _limits(low_w: Sequence[float], high_w: Sequence[float]) -> Limits:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interop.aggregator.forecast import Forecast
-from interop.aggregator.homes import Charger, Unit
-from optimiser import Portfolio, edge
+from interop.aggregator.homes import Appliance, Charger, Switched, Unit
+from optimiser import Appliances, Modes, Portfolio, edge
 
-__all__ = ["portfolio_of"]
+__all__ = ["appliances_of", "portfolio_of", "switched_of"]
 
 Floats = NDArray[np.float64]
 D = TypeVar("D")
@@ -24,9 +25,13 @@ def portfolio_of(
     hours: float,
     fixed_w: Mapping[str, Sequence[int]] | None = None,
     away: Mapping[str, frozenset[int]] | None = None,
+    deaf: Collection[str] = (),
 ) -> Portfolio:
     """The optimiser's arrays: one row per unit, kW and kWh. Devices in `fixed_w` are part of their unit's load;
-    batteries rest in the ISPs (1-based) for which they are `away`."""
+    batteries rest in the ISPs (1-based) for which they are `away`.
+
+    `deaf` names devices that choose and cannot be told: an appliance does not start, modes stay as they are.
+    """
     isps = len(forecast.load_kw)
     zero = np.zeros(isps)
     fixed = fixed_w or {}
@@ -68,7 +73,57 @@ def portfolio_of(
         th_w=-hours * demand,
         th_min=least,
         th_max=np.repeat(buffer[:, None], isps, axis=1),
+        appliances=_appliances(appliances_of(rows), isps, deaf),
+        modes=_modes(switched_of(rows), isps, hours, deaf),
     )
+
+
+def appliances_of(rows: Sequence[Unit]) -> list[tuple[int, Appliance]]:
+    """Each with the row of its unit, in the order of the optimiser's arrays."""
+    return [(n, device) for n, unit in enumerate(rows) if unit.first for device in unit.home.appliances]
+
+
+def switched_of(rows: Sequence[Unit]) -> list[tuple[int, Switched]]:
+    """Each with the row of its unit, in the order of the optimiser's arrays."""
+    return [(n, device) for n, unit in enumerate(rows) if unit.first for device in unit.home.switched]
+
+
+def _appliances(owned: Sequence[tuple[int, Appliance]], isps: int, deaf: Collection[str]) -> Appliances:
+    """On days with fewer ISPs than a window was made for, it ends with the day."""
+    if not owned:
+        return Appliances()
+    length = np.array([len(device.power_w) for _, device in owned])
+    last = np.array([min(device.last, isps) for _, device in owned]) - length
+    profile = np.zeros((len(owned), length.max()))
+    for k, (_, device) in enumerate(owned):
+        if device.id not in deaf:
+            profile[k, : length[k]] = edge.kilowatts(device.power_w)
+    first = np.minimum([device.first - 1 for _, device in owned], last)
+    return Appliances(np.array([n for n, _ in owned]), first, last, length, profile)
+
+
+def _modes(owned: Sequence[tuple[int, Switched]], isps: int, hours: float, deaf: Collection[str]) -> Modes:
+    """Before the day, devices have been in their current mode for as long as it must last."""
+    if not owned:
+        return Modes()
+    count, most = len(owned), max(len(device.modes.modes) for _, device in owned)
+    power, cost = np.zeros((count, most)), np.zeros((count, most))
+    switch, stay = np.full((count, most, most), np.inf), np.ones((count, most), np.int64)
+    current, run = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for d, (_, device) in enumerate(owned):
+        place = {mode.id: k for k, mode in enumerate(device.modes.modes)}
+        current[d] = place[device.modes.current]
+        for k, mode in enumerate(device.modes.modes):
+            power[d, k], cost[d, k] = edge.kilowatts(mode.power_w), float(mode.running_cost_eur_per_h)
+        if device.id in deaf:
+            continue
+        run[d] = min(device.least_on_isps, isps)
+        for move in device.modes.transitions:
+            source, target = place[move.source], place[move.target]
+            switch[d, source, target] = 0.0
+            stay[d, target] = max(stay[d, target], -(-move.minimum_stay // timedelta(hours=hours)))
+    home = np.array([n for n, _ in owned])
+    return Modes(home, power, cost, switch, stay, run, current, np.full(count, isps))
 
 
 def _each(devices: Sequence[D | None], value: Callable[[D], float], absent: float = 0.0) -> Floats:

@@ -28,7 +28,9 @@ class Pricing:
 
     def price(self, cost_eur: float, energy_kwh: float) -> Decimal:
         """What is asked for a change of that cost and energy; never less than a cent."""
-        raw = Decimal(repr(max(cost_eur, 0.0))) * (1 + self.markup) + Decimal(repr(energy_kwh)) * self.eur_per_kwh
+        raw = (
+            Decimal(repr(max(float(cost_eur), 0.0))) * (1 + self.markup) + Decimal(repr(energy_kwh)) * self.eur_per_kwh
+        )
         return max(raw.quantize(_CENT, ROUND_CEILING), _CENT)
 
     def offer_options(
