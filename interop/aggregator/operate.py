@@ -113,7 +113,7 @@ class Operation:
                 told = dispatch.at(start)
                 if told is not None:
                     schedule.targets_w[k] = told.value
-        told_w = {id: schedule.targets_w for id, schedule in self.day.schedules.items()}
+        told_w = {id: list(schedule.targets_w) for id, schedule in self.day.schedules.items()}
         self.day.plan = self.planner.as_told(plan, told_w)
 
     def _told_by(self, resource: Resource) -> DispatchKind:

@@ -290,7 +290,8 @@ class Planner:
             told = targets_w.get(switched.id, ())
             if told and set(told) <= set(powers):
                 mode[d] = [powers.index(power) for power in told]
-        return replace(day, plan=replace(day.plan, app_start=start, mode=mode))
+        told_w = {id: values for id, values in targets_w.items() if id in self.choosing}
+        return replace(day, targets_w={**day.targets_w, **told_w}, plan=replace(day.plan, app_start=start, mode=mode))
 
     def _state(self, portfolio: Portfolio, measured: Measured, plan: Plan | None) -> State:
         """Where every unit will stand when the running ISP is over, from what was measured and what is going on."""
