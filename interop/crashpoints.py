@@ -13,7 +13,6 @@ __all__ = ["POINTS", "reach"]
 
 POINTS = frozenset(
     {
-        "after_inbox_commit",
         "before_effects_commit",
         "after_effects_commit",
         "before_delivery",

@@ -1,18 +1,22 @@
 """The hub: nothing acknowledged is lost, nothing is done twice.
 
-A message is durable before `receive` returns. One task then takes the rows strictly in order: the adapter interprets,
-the desk decides, and the decision (documents, messages to send, dispatches, events) is committed in one transaction
-with the mark that the row is done. Only after that does anything leave. A kill at any point leads to the same end.
+Messages are taken strictly in order: the adapter interprets, the desk decides, and the message is committed in one
+transaction with all that was decided on it (documents, messages to send, dispatches, events). Only after that does
+`receive` return, and does anything leave. A kill at any point leads to the same end: the message was never there, or
+all that follows from it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from adapters.clock import Clock
 from adapters.ports import (
@@ -31,13 +35,11 @@ from datamodels import (
     Telemetry,
     encode,
 )
-from interop import crashpoints
 from interop.desk import Desk
 from interop.dispatcher import SPACE, Dispatcher, Record
 from interop.effects import Alarm, Effect
 from interop.feed import Feed
 from interop.inbox import give_up, settle
-from interop.intake import Intake
 from interop.metrics import Metrics
 from interop.outbox import DEFAULT_POLICY, Relay, RetryPolicy
 from interop.security import EarlyWarning, Finding
@@ -45,6 +47,7 @@ from interop.sequencer import Sequencer
 from interop.state import AdapterState
 from interop.step import MARKET, Carrier, Step
 from interop.store import (
+    Again,
     Batch,
     Committed,
     Event,
@@ -53,6 +56,8 @@ from interop.store import (
     OutboxMark,
     OutboxRow,
     OutboxState,
+    Seen,
+    StoreError,
     StorePort,
     StoreUnavailable,
 )
@@ -60,6 +65,8 @@ from interop.store import (
 __all__ = ["Hub"]
 
 log = logging.getLogger(__name__)
+_Identity: TypeAlias = tuple[str, str, str | None]
+"""Adapter, peer and message id."""
 _LONGEST_RETRY_S = 5.0
 
 
@@ -99,10 +106,13 @@ class Hub:
         self.last_heard: dict[str, datetime] = {}
         self._states: dict[str, AdapterState] = {}
         self._sequencer = Sequencer(self._begin, self._durably, self._let_out, self._load_desk)
-        self._intake = Intake(store)
+        self._taken = 0
+        self._taking: dict[_Identity, list[Seen]] = {}
+        """Rows that are decided on and not yet durable."""
         self._stopping = asyncio.Event()
         self._writable = True
-        self._processor: asyncio.Task[None] | None = None
+        self._caught_up = asyncio.Event()
+        self._leftovers: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.relay = Relay(store, messengers, participants, self._settle_delivery, policy, wall)
         self.dispatcher = Dispatcher(resources, actuators, self._settle_dispatch, clock.now)
@@ -115,6 +125,9 @@ class Hub:
         if outdated:
             await self.store.commit(Batch(documents=tuple(outdated)))
         await self._load_desk()
+        self._taken = self.store.last_taken()
+        if not await self.store.unprocessed(1):
+            self._caught_up.set()
         self._sequencer.start().add_done_callback(_report)
 
     async def state(self, adapter: str) -> AdapterState:
@@ -123,23 +136,21 @@ class Hub:
         return known or self._states.setdefault(adapter, await AdapterState.open(self.store, adapter))
 
     def start(self) -> None:
-        """Begin with what was left over, then go on: inbox, outbox, dispatches."""
-        self._processor = asyncio.create_task(self._run(), name="inbox")
-        self._processor.add_done_callback(_report)
+        """Begin: with what earlier versions left undecided, with what is to be sent and to be dispatched."""
+        self._leftovers = asyncio.create_task(self._catch_up(), name="inbox")
+        self._leftovers.add_done_callback(_report)
         self.relay.start()
         self.dispatcher.resume()
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Handle what is durable already, as far as time allows; the rest waits for the next start."""
+        """Decide what was taken in, and let tries under way finish for a while."""
         if self._stopping.is_set():
             return
         self._stopping.set()
-        self._intake.wake()
-        if self._processor is not None:
-            _, late = await asyncio.wait([self._processor], timeout=timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(self._processor, return_exceptions=True)
+        if self._leftovers is not None:
+            self._leftovers.cancel()
+            await asyncio.gather(self._leftovers, return_exceptions=True)
+        self._caught_up.set()  # who still waits to hand something in is refused
         await self.dispatcher.stop()
         await self.relay.stop(timeout_s)
         await self._sequencer.stop()
@@ -147,15 +158,27 @@ class Hub:
 
     @property
     def healthy(self) -> bool:
-        """Inbox and outbox are being worked on and the last commit went through."""
-        working = self._processor is not None and not self._processor.done()
-        return self._writable and working and self._sequencer.running and self.relay.running
+        """Messages are being decided on and sent, and the last commit went through."""
+        return self._writable and self._caught_up.is_set() and self._sequencer.running and self.relay.running
 
     # --- Inbound ---------------------------------------------------------------------------------------------------
 
     async def receive(self, received: Received, changes: Sequence[Change] = ()) -> Receipt:
-        # A caller whose client hangs up must not keep a durable message from being noticed.
-        return await asyncio.shield(self._background_task(self._receive(received, changes)))
+        began = time.perf_counter()
+        if not self._caught_up.is_set():
+            await self._caught_up.wait()
+        if not self._writable:
+            raise StoreUnavailable("the store cannot be written at present")
+        state = self._states.get(received.adapter) or await self.state(received.adapter)
+        status = ReceiptStatus.NEW
+
+        def decide(step: Step) -> None:
+            nonlocal status
+            status = self._take(received, state, changes, step)
+
+        await self._sequencer.run(decide, patient=False)
+        self.metrics.receive_s.observe(time.perf_counter() - began)
+        return Receipt(status)
 
     async def telemetry(self, samples: Sequence[Telemetry]) -> None:
         if not samples:
@@ -197,75 +220,98 @@ class Hub:
 
     # --- receiving -------------------------------------------------------------------------------------------------
 
-    async def _receive(self, received: Received, changes: Sequence[Change]) -> Receipt:
-        began = time.perf_counter()
-        state = await self.state(received.adapter)
-        entry = InboxEntry(
-            received.adapter,
-            received.peer,
-            received.kind,
-            received.raw,
-            self._clock.now(),
-            received.message_id,
-            received.conversation_id,
-            encode(received.content),
-        )
-        committed = await self.store.commit(Batch(entry, documents=state.documents(changes), wall=self._wall()))
-        assert committed.receipt is not None
-        crashpoints.reach("after_inbox_commit")
-        if committed.receipt is ReceiptStatus.NEW:
-            state.absorb(changes)
-        self.metrics.received.labels(received.adapter, str(committed.receipt)).inc()
-        self.metrics.receive_s.observe(time.perf_counter() - began)
-        if committed.stored:
-            conflict = committed.receipt is ReceiptStatus.CONFLICT
-            self._intake.put(_row(committed.seq, entry, conflict, received.read))
-        if committed.requeued:
+    def _take(self, received: Received, state: AdapterState, changes: Sequence[Change], step: Step) -> ReceiptStatus:
+        """Fill a step with a received message and all that follows from it."""
+        digest = hashlib.sha256(received.raw).digest()
+        identity = (received.adapter, received.peer, received.message_id)
+        seen = self._seen(identity)
+        same = next((row for row in seen if row.digest == digest), None)
+        conflict = same.conflict if same is not None else bool(seen)
+        if same is not None:
+            again = Again(same.seq, received.adapter, received.peer, received.message_id or "", self._wall())
+            step.again.append(again)
+        else:
+            self._taken += 1
+            step.entry = InboxEntry(
+                received.adapter,
+                received.peer,
+                received.kind,
+                received.raw,
+                step.now,
+                received.message_id,
+                received.conversation_id,
+                encode(received.content),
+                digest,
+            )
+            if received.message_id is not None:
+                self._taking.setdefault(identity, []).append(Seen(self._taken, digest, conflict))
+                step.then.append(lambda: self._forget(identity))
+            if not conflict:
+                step.changes = state.documents(changes)
+                step.then.append(lambda: state.absorb(changes))
+            self._decide(_row(self._taken, step.entry, conflict, received.read), step)
+        status = ReceiptStatus.CONFLICT if conflict else ReceiptStatus.NEW if same is None else ReceiptStatus.DUPLICATE
+        step.then.append(lambda: self._taken_in(received, status, step.now))
+        return status
+
+    def _seen(self, identity: _Identity) -> Sequence[Seen]:
+        """The rows of an identity, those that are not yet durable included."""
+        adapter, peer, message_id = identity
+        if message_id is None:
+            return ()
+        return [*self.store.seen(adapter, peer, message_id), *self._taking.get(identity, ())]
+
+    def _forget(self, identity: _Identity) -> None:
+        self._taking.pop(identity, None)
+
+    def _taken_in(self, received: Received, status: ReceiptStatus, at: datetime) -> None:
+        """A message, or that it came again, is durable."""
+        peer = received.peer
+        self.metrics.received.labels(received.adapter, str(status)).inc()
+        self.last_heard[peer] = at
+        if self.relay.heard_from(peer):
+            self._background_task(self._hasten(peer))
+        self._warn(self.warning.count(peer, "messages" if status is ReceiptStatus.NEW else str(status)))
+
+    async def _hasten(self, peer: str) -> None:
+        with contextlib.suppress(StoreUnavailable):  # what waits for the peer is tried at its time
+            await self.store.hasten(peer, self._wall())
             self.relay.wake()
-        if self.relay.heard_from(received.peer):
-            await self.store.hasten(received.peer, self._wall())
-            self.relay.wake()
-        self.last_heard[received.peer] = entry.received_at
-        what = "messages" if committed.receipt is ReceiptStatus.NEW else str(committed.receipt)
-        self._warn(self.warning.count(received.peer, what))
-        return Receipt(committed.receipt)
 
-    # --- handling --------------------------------------------------------------------------------------------------
+    # --- deciding --------------------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                rows = await self._intake.take()
-            except StoreUnavailable as error:
-                log.error("the inbox cannot be read: %s", error)
-                await asyncio.sleep(1.0)
-                continue
-            await asyncio.gather(*(self._handle(row) for row in rows))
-            if not rows:
-                if self._stopping.is_set():
-                    return
-                await self._intake.wait()
-
-    async def _handle(self, row: InboxRow) -> None:
+    def _decide(self, row: InboxRow, step: Step) -> None:
+        """Fill a step with all that follows from an inbox row."""
         began, accepted = time.perf_counter(), None
-
-        def decide(step: Step) -> None:
-            nonlocal accepted
-            try:
-                accepted = settle(row, self.desk, self._messengers, step)
-            except Exception as error:  # a bug in an adapter or a desk: this row fails, the others go on
-                log.exception(
-                    "inbox row %d cannot be handled", row.seq, extra={"peer": row.peer, "message_id": row.message_id}
-                )
-                give_up(row, error, step)
-                self._sequencer.spoiled = True
-
-        await self._sequencer.run(decide, (row.seq, row.adapter))
+        step.cause = row
+        try:
+            accepted = settle(row, self.desk, self._messengers, step)
+        except Exception as error:  # a bug in an adapter or a desk: this row fails, the others go on
+            log.exception(
+                "inbox row %d cannot be handled", row.seq, extra={"peer": row.peer, "message_id": row.message_id}
+            )
+            give_up(row, error, step)
+            self._sequencer.spoiled = True
         verdict = {None: "none", True: "accepted", False: "rejected"}[accepted]
         self.metrics.processed.labels(row.adapter, verdict).inc()
         self.metrics.process_s.observe(time.perf_counter() - began)
         if accepted is False:
-            self._warn(self.warning.count(row.peer, "rejected"))
+            step.then.append(lambda: self._warn(self.warning.count(row.peer, "rejected")))
+
+    async def _catch_up(self) -> None:
+        """Decide on rows that are in the inbox undecided, as versions before 0.1 left them when they were killed."""
+        while True:
+            try:
+                rows = await self.store.unprocessed()
+            except StoreUnavailable as error:
+                log.error("the inbox cannot be read: %s", error)
+                await asyncio.sleep(1.0)
+                continue
+            if not rows:
+                self._caught_up.set()
+                return
+            for row in rows:
+                await self._sequencer.run(partial(self._decide, row))
 
     # --- what came of what left ------------------------------------------------------------------------------------
 
@@ -296,18 +342,23 @@ class Hub:
 
     # --- committing ------------------------------------------------------------------------------------------------
 
-    def _begin(self, cause: tuple[int, str] | None, changed: dict[str, Record]) -> Step:
+    def _begin(self, changed: dict[str, Record]) -> Step:
         carrier = Carrier(self._messengers, self._participants, self.desk.history, self._wall(), self._clock.to_wall)
-        return Step(carrier, self.dispatcher.plan(changed), self._clock.now(), cause)
+        return Step(carrier, self.dispatcher.plan(changed), self._clock.now())
 
     def _let_out(self, step: Step, committed: Committed) -> None:
         """A step is durable: carry it out and tell of it."""
+        for follow in step.then:
+            follow()
         self.dispatcher.carry_out(step.plan)
         self.relay.offer(step.outgoing(committed.queued))
+        if step.again and committed.requeued:
+            self.relay.wake()
         self._tell(step, committed)
 
-    async def _durably(self, batch: Batch) -> Committed:
-        """The desk has moved on already, so this must become durable before anything else happens."""
+    async def _durably(self, batch: Batch, on_trouble: Callable[[StoreError], None] = lambda error: None) -> Committed:
+        """The desk has moved on already, so this must become durable before anything else happens. `on_trouble` is
+        called with the first failure."""
         pause = 0.1
         while True:
             try:
@@ -318,6 +369,7 @@ class Hub:
                 if self._writable:
                     log.error("cannot commit, will try until it works: %s", error)
                     self._publish_alarm(Alarm("store.unavailable", "", str(error)))
+                    on_trouble(error)
                 self._writable = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_RETRY_S)

@@ -145,7 +145,7 @@ class Relay:
         self._stopping = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
             self._look = True
             await self.step()
         if self._tasks:

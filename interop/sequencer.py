@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from itertools import chain
 
 from interop import crashpoints
 from interop.dispatcher import Record
@@ -25,24 +25,25 @@ _MOST_TOGETHER = 32
 @dataclass(slots=True)
 class _Job:
     decide: Callable[[Step], None]
-    cause: tuple[int, str] | None
     future: asyncio.Future[None]
+    patient: bool
 
 
 class Sequencer:
     """Runs decisions.
 
     Args:
-        begin: an empty step, given its cause and the dispatch records that earlier steps of the group changed.
-        commit: makes a batch durable, however often that must be tried; raises StoreUnavailable only when stopping.
+        begin: an empty step, given the dispatch records that earlier steps of the group changed.
+        commit: makes a batch durable, however often that must be tried, and calls its second argument with the first
+            failure; raises StoreUnavailable only when stopping.
         let_out: called with every step once it is durable.
         take_up: brings the state back to what is durable; called after a decision set `spoiled`.
     """
 
     def __init__(
         self,
-        begin: Callable[[tuple[int, str] | None, dict[str, Record]], Step],
-        commit: Callable[[Batch], Awaitable[Committed]],
+        begin: Callable[[dict[str, Record]], Step],
+        commit: Callable[[Batch, Callable[[StoreError], None]], Awaitable[Committed]],
         let_out: Callable[[Step, Committed], None],
         take_up: Callable[[], Awaitable[None]],
     ) -> None:
@@ -71,16 +72,17 @@ class Sequencer:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def run(self, decide: Callable[[Step], None], cause: tuple[int, str] | None = None) -> None:
+    async def run(self, decide: Callable[[Step], None], *, patient: bool = True) -> None:
         """Have `decide` fill a step; durable when this returns. What `decide` raises is raised here, without effect.
 
         Raises:
-            StoreUnavailable: the server is stopping.
+            StoreUnavailable: the server is stopping; or the disk failed and the caller is not `patient`. Writing is
+                then tried on: what was decided may still become durable, but must not be relied upon.
         """
         if self._stopping or not self.running:
             raise StoreUnavailable("the server is stopping")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._jobs.append(_Job(decide, cause, future))
+        self._jobs.append(_Job(decide, future, patient))
         self._wake.set()
         await future
 
@@ -103,7 +105,7 @@ class Sequencer:
             job = self._jobs.popleft()
             if job.future.done():  # its caller was cancelled
                 continue
-            step = self._begin(job.cause, changed)
+            step = self._begin(changed)
             try:
                 job.decide(step)
             except Exception as error:  # belongs to whoever asked for the decision
@@ -119,7 +121,9 @@ class Sequencer:
         if batch:
             crashpoints.reach("before_effects_commit")
             try:
-                committed = await self._commit(batch)
+                committed = await self._commit(
+                    batch, lambda error: _fail([job for job, _ in group if not job.patient], error)
+                )
             except StoreError as error:
                 _fail([job for job, _ in group], error)
                 raise
@@ -140,16 +144,10 @@ def _fail(jobs: Iterable[_Job], error: StoreError) -> None:
 
 
 def _merged(batches: Sequence[Batch]) -> Batch:
-    """One batch that does what the given ones do one after the other (none of them receives a message)."""
+    """One batch that does what the given ones do one after the other."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(**{name: tuple(chain.from_iterable(getattr(batch, name) for batch in batches)) for name in _PARTS})
 
-    def joined(name: str) -> Any:
-        return tuple(item for batch in batches for item in getattr(batch, name))
 
-    return Batch(
-        marks=joined("marks"),
-        documents=joined("documents"),
-        outbox=joined("outbox"),
-        tries=joined("tries"),
-        answers=joined("answers"),
-        events=joined("events"),
-    )
+_PARTS = tuple(part.name for part in fields(Batch))

@@ -12,15 +12,19 @@ from datamodels import Acknowledgement, Head, MarketMessage, Participant, encode
 from interop.dispatcher import Plan
 from interop.effects import Alarm, Effect, Forward, Instruct, Log, Put, Remove, Send, Withdraw
 from interop.store import (
+    Again,
     Answer,
     Batch,
     Document,
     Event,
+    InboxEntry,
     InboxMark,
+    InboxRow,
     OutboxEntry,
     OutboxMark,
     OutboxRow,
     OutboxState,
+    Taken,
 )
 
 __all__ = ["MARKET", "Step", "Undeliverable", "wire_kind"]
@@ -71,21 +75,28 @@ class Carrier:
 
 
 class Step:
-    """Collects effects. `cause` is the inbox row they come from (its seq and adapter), where there is one.
+    """Collects effects. `cause` is the inbox row they come from, where there is one. What is in `then` is called once
+    the step is durable.
 
     Raises, from `add`:
         Undeliverable, or whatever an adapter's `encode` raises: the step must then be dropped whole.
     """
 
-    def __init__(self, carrier: Carrier, plan: Plan, now: datetime, cause: tuple[int, str] | None = None) -> None:
+    def __init__(self, carrier: Carrier, plan: Plan, now: datetime) -> None:
         self._carrier = carrier
-        self._cause = cause
         self.now = now
         self.plan = plan
+        self.cause: InboxRow | None = None
+        self.entry: InboxEntry | None = None
+        """The cause as it is written, where it is a new row."""
+        self.again: list[Again] = []
+        self.changes: Sequence[Document] = ()
+        """What the adapter keeps of the message: kept whatever else becomes of it."""
+        self.then: list[Callable[[], None]] = []
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything that was collected."""
+        """Forget all effects that were collected."""
         self.plan.clear()
         self.alarms: list[Alarm] = []
         self.messages: dict[str, dict[str, Any]] = {}
@@ -123,12 +134,18 @@ class Step:
         self._events.append(Event(kind, self.now, encode(data)))
 
     def batch(self) -> Batch:
+        taken, marks = tuple[Taken, ...](), tuple(self.marks)
+        if self.cause is not None and self.entry is not None:
+            (mark,) = marks
+            taken, marks = (Taken(self.cause.seq, self.entry, self.cause.conflict, mark),), ()
         return Batch(
-            marks=tuple(self.marks),
-            documents=(*self._documents.values(), *self.plan.documents()),
+            taken=taken,
+            marks=marks,
+            documents=(*self.changes, *self._documents.values(), *self.plan.documents()),
             outbox=tuple(self._outbox),
             tries=tuple(self.tries),
             answers=tuple(self.answers),
+            again=tuple(self.again),
             events=(*self._events, *self.plan.events),
         )
 
@@ -137,7 +154,7 @@ class Step:
         return [_row(queued[entry.message_id], entry) for entry in self._outbox if entry.message_id in queued]
 
     def _send(self, message: MarketMessage, until: datetime | None) -> None:
-        adapter, body, losses = self._carrier.encode(message, self._cause[1] if self._cause else None)
+        adapter, body, losses = self._carrier.encode(message, self.cause.adapter if self.cause else None)
         self._queue(adapter, message.head.recipient, message.head, wire_kind(message), message, body, losses, until)
 
     def _queue(
@@ -182,7 +199,7 @@ class Step:
                 self._carrier.wall,
                 None if message is None else encode(message),
                 None if answer is None else answer.refers_to,
-                self._cause[0] if self._cause and answer else None,
+                self.cause.seq if self.cause and answer else None,
                 Event("message.out", self.now, logged),
                 None if until is None else self._carrier.to_wall(until).timestamp(),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,18 @@ from interop.bench.trade import AGR, DSO, POINT, Parties
 from interop.market import ids
 from interop.market.book import MESSAGE, Record
 from interop.step import MARKET, wire_kind
-from interop.store import Batch, Document, Event, InboxEntry, InboxMark, InboxState, OutboxEntry, OutboxMark, Store
+from interop.store import (
+    Batch,
+    Document,
+    Event,
+    InboxEntry,
+    InboxMark,
+    InboxState,
+    OutboxEntry,
+    OutboxMark,
+    Store,
+    Taken,
+)
 from interop.store import OutboxState as State
 
 __all__ = ["ready_s"]
@@ -42,29 +54,27 @@ async def ready_s(folder: Path, messages: int) -> float:
     parties = Parties(folder, 0, 1)
     config = parties.config(AGR)
     store = await Store.open(parties.folders[AGR] / "data")
-    numbers = iter(range(messages // 6))
-    await asyncio.gather(*(_fill(store, numbers) for _ in range(_TOGETHER)))
+    numbers, rows = iter(range(messages // 6)), iter(range(1, messages + 1))
+    await asyncio.gather(*(_fill(store, numbers, rows) for _ in range(_TOGETHER)))
     await store.close()
     began = time.perf_counter()
     async with serve(parties.folders[AGR], config):
         return time.perf_counter() - began
 
 
-async def _fill(store: Store, numbers: Iterator[int]) -> None:
+async def _fill(store: Store, numbers: Iterator[int], rows: Iterator[int]) -> None:
     """Trades as an aggregator's store holds them: of each six messages, three of which the book remembers."""
     for number in numbers:
         request, offer, order = _trade(number)
         for message in (request, order):
-            committed = await store.commit(Batch(_received(message)))
-            mark = InboxMark(committed.seq, InboxState.DONE, "", wire_kind(message), encode(message), True)
             answer = ids.reply_head(message.head, message.head.created)
             said = (_queued(answer, f"{wire_kind(message)}Response"),)
-            await store.commit(Batch(marks=(mark,), documents=(_record(message, Direction.IN, DSO),), outbox=said))
+            taken, record = _taken(next(rows), message), _record(message, Direction.IN, DSO)
+            await store.commit(Batch(taken=(taken,), documents=(record,), outbox=said))
             await store.commit(Batch(tries=(_delivered(answer),)))
         said = (_queued(offer.head, "FlexOffer"),)
         await store.commit(Batch(documents=(_record(offer, Direction.OUT, DSO),), outbox=said))
-        heard = await store.commit(Batch(_received(offer, "FlexOfferResponse")))
-        await store.commit(Batch(marks=(InboxMark(heard.seq, InboxState.DONE),)))
+        await store.commit(Batch(taken=(_taken(next(rows), offer, "FlexOfferResponse"),)))
         await store.commit(Batch(tries=(_delivered(offer.head),)))
 
 
@@ -87,10 +97,14 @@ def _trade(number: int) -> tuple[FlexRequest, FlexOffer, FlexOrder]:
     return request, offer, order
 
 
-def _received(message: MarketMessage, kind: str = "") -> InboxEntry:
-    head = message.head
+def _taken(seq: int, message: MarketMessage, answer: str = "") -> Taken:
+    """The message as it was received, or an answer to it of the given kind."""
+    head, kind = message.head, answer or wire_kind(message)
     raw = head.message_id.encode() + _RAW
-    return InboxEntry("uftp", DSO, kind or wire_kind(message), raw, head.created, head.message_id, head.conversation_id)
+    identity = (head.message_id, head.conversation_id)
+    entry = InboxEntry("uftp", DSO, kind, raw, head.created, *identity, digest=hashlib.sha256(raw).digest())
+    mark = InboxMark(seq, InboxState.DONE, "", kind, None if answer else encode(message), None if answer else True)
+    return Taken(seq, entry, mark=mark)
 
 
 def _record(message: MarketMessage, direction: Direction, peer: str) -> Document:

@@ -17,7 +17,7 @@ from interop.bench.measure import Contestant, Sample, in_turn
 from interop.bench.registry import bench
 from interop.bench.report import Report, Row, Scale
 from interop.store import Store
-from interop.store.base import Batch, Document, Event, InboxEntry
+from interop.store.base import Batch, Document, Event, InboxEntry, Taken
 
 __all__ = ["store"]
 
@@ -61,15 +61,16 @@ def _rows(callers: int, ours: Sample, plain: Sample) -> list[Row]:
 
 
 def _ours(opened: Store, callers: int, count: int) -> Contestant:
-    numbers = iter(range(10**9))
+    numbers, rows = iter(range(10**9)), iter(range(opened.last_taken() + 1, 10**9))
 
     async def caller(run: int, times: int) -> None:
         for _ in range(times):
             number, now = f"{callers}-{next(numbers)}", datetime.now(UTC)
-            entry = InboxEntry("bench", "peer", "Bench", _RAW, now, number, number)
+            digest = hashlib.sha256(_RAW).digest()
+            entry = InboxEntry("bench", "peer", "Bench", _RAW, now, number, number, digest=digest)
             await opened.commit(
                 Batch(
-                    inbox=entry,
+                    taken=(Taken(next(rows), entry),),
                     documents=(Document("bench", "state", number, {"caller": run}),),
                     events=(Event("bench", now, {"message": number}),),
                 )

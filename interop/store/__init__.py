@@ -1,6 +1,7 @@
 """Durable storage: `Store` keeps the `StorePort` contract on SQLite."""
 
 from interop.store.base import (
+    Again,
     AlreadyHandled,
     Answer,
     Batch,
@@ -19,15 +20,18 @@ from interop.store.base import (
     OutboxRow,
     OutboxState,
     SchemaMismatch,
+    Seen,
     StoreError,
     StoreLocked,
     StorePort,
     StoreUnavailable,
+    Taken,
 )
 from interop.store.reader import Reader
 from interop.store.sqlite import Store
 
 __all__ = [
+    "Again",
     "AlreadyHandled",
     "Answer",
     "Batch",
@@ -47,9 +51,11 @@ __all__ = [
     "OutboxState",
     "Reader",
     "SchemaMismatch",
+    "Seen",
     "Store",
     "StoreError",
     "StoreLocked",
     "StorePort",
     "StoreUnavailable",
+    "Taken",
 ]

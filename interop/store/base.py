@@ -6,18 +6,18 @@ JSON-ready. Instants are UTC-aware market time, except where a name says `wall` 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from adapters.ports import Direction, ReceiptStatus
+from adapters.ports import Direction
 from datamodels import Quantity, Telemetry
 
 __all__ = [
+    "Again",
     "AlreadyHandled",
     "Answer",
     "Batch",
@@ -36,10 +36,12 @@ __all__ = [
     "OutboxRow",
     "OutboxState",
     "SchemaMismatch",
+    "Seen",
     "StoreError",
     "StoreLocked",
     "StorePort",
     "StoreUnavailable",
+    "Taken",
     "instant",
     "stamp",
 ]
@@ -52,7 +54,7 @@ class StoreError(Exception):
     ├── StoreUnavailable   the disk failed: nothing was written; the same batch may be tried again
     ├── StoreLocked        another process owns the data directory
     ├── SchemaMismatch     the data was written by a newer version, or a migration was altered
-    └── AlreadyHandled     a batch marks an inbox row that is no longer NEW: nothing was written
+    └── AlreadyHandled     a batch takes or marks an inbox row that has been handled before: nothing was written
     """
 
 
@@ -117,7 +119,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """A received message. (adapter, peer, message_id) is its identity, `digest` (over `raw`) its content."""
+    """A received message. (adapter, peer, message_id) is its identity, `digest` (SHA-256 of `raw`) its content."""
 
     adapter: str
     peer: str
@@ -127,15 +129,12 @@ class InboxEntry:
     message_id: str | None = None
     conversation_id: str | None = None
     content: Any = None
-
-    @property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.raw).digest()
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class InboxMark:
-    """How a NEW inbox row ends. `message` is its canonical form, `accepted` and `reasons` the verdict on it."""
+    """How an inbox row ends. `message` is its canonical form, `accepted` and `reasons` the verdict on it."""
 
     seq: int
     state: InboxState
@@ -145,6 +144,28 @@ class InboxMark:
     accepted: bool | None = None
     reasons: tuple[str, ...] = ()
     event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A received message as a new inbox row, and how it ended; without a `mark` it is NEW. `seq` is one that is free.
+    `conflict`: one of the same identity, but other content, came before."""
+
+    seq: int
+    entry: InboxEntry
+    conflict: bool = False
+    mark: InboxMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The message of inbox row `seq` came again: the answers to it are queued once more at `wall`, byte for byte."""
+
+    seq: int
+    adapter: str
+    peer: str
+    message_id: str
+    wall: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,39 +214,39 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One transaction: all of it happens, or none.
+    """One transaction: all of it happens, or none."""
 
-    Where the `inbox` entry turns out to be a duplicate or a conflict, nothing else of the batch is written, except
-    that the answers already given to that very message are queued again at `wall`, byte for byte.
-    """
-
-    inbox: InboxEntry | None = None
+    taken: tuple[Taken, ...] = ()
     marks: tuple[InboxMark, ...] = ()
     documents: tuple[Document, ...] = ()
     outbox: tuple[OutboxEntry, ...] = ()
     tries: tuple[OutboxMark, ...] = ()
     answers: tuple[Answer, ...] = ()
+    again: tuple[Again, ...] = ()
     events: tuple[Event, ...] = ()
-    wall: float = 0.0
 
     def __bool__(self) -> bool:
-        parts = (self.marks, self.documents, self.outbox, self.tries, self.answers, self.events)
-        return self.inbox is not None or any(parts)
+        return any(getattr(self, part.name) for part in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`receipt` and `seq` concern the inbox entry, `stored` says whether it became a row of its own; `queued` maps
-    the message ids of the outbox entries that were new to their rows' seq."""
+    """`queued` maps the message ids of the outbox entries that were new to their rows' seq, `requeued` counts those
+    that are to be sent again."""
 
-    receipt: ReceiptStatus | None = None
-    seq: int = 0
-    stored: bool = False
     queued: Mapping[str, int] = field(default_factory=dict)
     requeued: int = 0
 
 
 # --- what is read -------------------------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """An inbox row of some identity."""
+
+    seq: int
+    digest: bytes
+    conflict: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +339,18 @@ class StorePort(Protocol):
 
         Raises:
             StoreUnavailable: nothing was written.
-            AlreadyHandled: a mark's row was not NEW; nothing was written.
+            AlreadyHandled: a row to be taken was there, or one to be marked not NEW; nothing was written.
         """
+
+    def seen(self, adapter: str, peer: str, message_id: str) -> Sequence[Seen]:
+        """The inbox rows of an identity. A look at one index, at once, without waiting for writers.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+
+    def last_taken(self) -> int:
+        """The highest seq that an inbox row ever had; 0 where there was none (StoreUnavailable as above)."""
 
     async def record(self, samples: Sequence[Telemetry]) -> None:
         """Keep measurements; a second value of the same resource, quantity and instant replaces the first."""

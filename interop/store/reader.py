@@ -20,6 +20,7 @@ from interop.store.base import (
     MessageRow,
     OutboxRow,
     OutboxState,
+    Seen,
     StoreError,
     instant,
 )
@@ -42,6 +43,8 @@ UNION ALL
 SELECT 'out', seq, adapter, peer, kind, message_id, conversation_id, queued_at, state, reason,
        accepted, reasons, message, body FROM outbox {where}
 """
+_ONE = "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ? AND conflict = "
+_SEEN = f"{_ONE}0 UNION ALL {_ONE}1"  # each half has an index of its own
 # The head of a conversation is its oldest pending row; a later one waits for it.
 _HEADS = """
 FROM outbox AS o WHERE o.state = 'PENDING' AND NOT EXISTS (
@@ -73,6 +76,14 @@ class Reader:
     def unprocessed(self, limit: int = 64) -> list[InboxRow]:
         query = f"SELECT {_INBOX} FROM inbox WHERE state = 'NEW' ORDER BY seq LIMIT ?"  # noqa: S608 - constants
         return [_inbox_row(row) for row in self._main.execute(query, (limit,))]
+
+    def seen(self, adapter: str, peer: str, message_id: str) -> list[Seen]:
+        identity = (adapter, peer, message_id)
+        return [Seen(s, d, bool(c)) for s, d, c in self._main.execute(_SEEN, identity * 2)]
+
+    def last_taken(self) -> int:
+        row = self._main.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
+        return int(row[0]) if row else 0
 
     def due(self, wall: float, limit: int = 64) -> list[OutboxRow]:
         query = f"SELECT {_OUTBOX} {_HEADS} AND o.next_wall <= ? ORDER BY o.seq LIMIT ?"

@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.ports import ReceiptStatus
 from datamodels import Quantity, Telemetry
 from interop.store import chain, text
 from interop.store.base import (
+    Again,
     AlreadyHandled,
     Batch,
     ChainReport,
@@ -29,13 +29,16 @@ from interop.store.base import (
     Document,
     Event,
     EventRow,
-    InboxEntry,
+    InboxMark,
     InboxRow,
+    InboxState,
     MessageRow,
     OutboxEntry,
     OutboxRow,
+    Seen,
     StoreLocked,
     StoreUnavailable,
+    Taken,
     stamp,
 )
 from interop.store.migrate import apply_migrations, migrations
@@ -60,6 +63,7 @@ class Store:
         self._pool = ThreadPoolExecutor(_READERS, "store-reader")
         self._local = threading.local()
         self._readers: list[Reader] = []
+        self._index: Reader | None = None
         self._lock: int | None = None
         self._closing = False
 
@@ -115,6 +119,12 @@ class Store:
             )
         )
 
+    def seen(self, adapter: str, peer: str, message_id: str) -> list[Seen]:
+        return self._look(lambda r: r.seen(adapter, peer, message_id))
+
+    def last_taken(self) -> int:
+        return self._look(lambda r: r.last_taken())
+
     async def unprocessed(self, limit: int = 64) -> list[InboxRow]:
         return await self._read(lambda r: r.unprocessed(limit))
 
@@ -164,7 +174,7 @@ class Store:
             return
         self._closing = True
         await asyncio.to_thread(self._pool.shutdown)
-        for reader in self._readers:
+        for reader in (*self._readers, *([self._index] if self._index else [])):
             reader.close()
         await self._main.close()  # the last connection, so that the write-ahead log is folded in
         await self._samples.close()
@@ -182,6 +192,17 @@ class Store:
             raise StoreUnavailable("the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"the database cannot be read: {error}") from error
+
+    def _look(self, query: Callable[[Reader], T]) -> T:
+        """A query so short that a thread for it would cost more."""
+        if self._lock is None or self._closing:
+            raise StoreUnavailable("the store is closed")
+        if self._index is None:
+            self._index = Reader(self.directory)
+        try:
+            return query(self._index)
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"the database cannot be read: {error}") from error
 
@@ -232,31 +253,13 @@ def _connect(path: Path, family: str, synchronous: str) -> sqlite3.Connection:
 
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
-    receipt, seq, stored, requeued = None, 0, False, 0
     events: list[Event] = []
-    if batch.inbox is not None:
-        receipt, seq, known = _receive(connection, batch.inbox)
-        if receipt is not ReceiptStatus.NEW:
-            if known:
-                requeued = _requeue(connection, batch.inbox, seq, batch.wall)
-            return Committed(receipt, seq, not known, requeued=requeued)
-        stored = True
+    for taken in batch.taken:
+        _take(connection, taken)
+        if taken.mark is not None and taken.mark.event is not None:
+            events.append(taken.mark.event)
     for mark in batch.marks:
-        done = connection.execute(
-            "UPDATE inbox SET state = ?, reason = ?, kind = COALESCE(NULLIF(?, ''), kind), message = ?, accepted = ?,"
-            " reasons = ? WHERE seq = ? AND state = 'NEW'",
-            (
-                mark.state,
-                mark.reason,
-                mark.kind,
-                None if mark.message is None else text.dump(mark.message),
-                mark.accepted,
-                text.dump(mark.reasons),
-                mark.seq,
-            ),
-        )
-        if done.rowcount != 1:
-            raise AlreadyHandled(f"inbox row {mark.seq} has been handled before")
+        _mark(connection, mark)
         if mark.event is not None:
             events.append(mark.event)
     for document in batch.documents:
@@ -277,58 +280,61 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> Committed:
             "UPDATE outbox SET accepted = ?, reasons = ? WHERE message_id = ?",
             [(a.accepted, text.dump(a.reasons), a.message_id) for a in batch.answers],
         )
+    requeued = sum(_requeue(connection, again) for again in batch.again)
     _log(connection, [*events, *batch.events])
-    return Committed(receipt, seq, stored, queued, requeued)
+    return Committed(queued, requeued)
 
 
-def _receive(connection: sqlite3.Connection, entry: InboxEntry) -> tuple[ReceiptStatus, int, bool]:
-    """Insert unless known. Returns the verdict, the row it concerns, and whether exactly these bytes came before.
-
-    A conflicting message is kept too, once, so that its refusal survives a restart like any other answer.
-    """
-    inserted = _insert(connection, entry, conflict=False)
-    if inserted is not None:
-        return ReceiptStatus.NEW, inserted, False
-    known = connection.execute(
-        "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ?",
-        (entry.adapter, entry.peer, entry.message_id),
-    )
-    digest = entry.digest
-    for seq, other, conflict in known.fetchall():
-        if other == digest:
-            return ReceiptStatus.CONFLICT if conflict else ReceiptStatus.DUPLICATE, seq, True
-    inserted = _insert(connection, entry, conflict=True)
-    assert inserted is not None
-    return ReceiptStatus.CONFLICT, inserted, False
-
-
-def _insert(connection: sqlite3.Connection, entry: InboxEntry, *, conflict: bool) -> int | None:
-    """The new row; None where the schema's unique keys say that there is one of that identity."""
+def _take(connection: sqlite3.Connection, taken: Taken) -> None:
+    """A new row, as it ended. The schema's unique keys say that there is none of that identity and content."""
+    entry, mark = taken.entry, taken.mark
     cursor = connection.execute(
-        "INSERT INTO inbox (adapter, peer, message_id, digest, conflict, kind, conversation_id, raw, content,"
-        " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO inbox (seq, adapter, peer, message_id, digest, conflict, kind, conversation_id, raw, content,"
+        " received_at, state, reason, message, accepted, reasons)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
+            taken.seq,
             entry.adapter,
             entry.peer,
             entry.message_id,
             entry.digest,
-            conflict,
-            entry.kind,
+            taken.conflict,
+            (mark.kind if mark else "") or entry.kind,
             entry.conversation_id,
             entry.raw,
             None if entry.content is None else text.dump(entry.content),
             stamp(entry.received_at),
+            *(_outcome(mark) if mark else (InboxState.NEW, "", None, None, "[]")),
         ),
     )
-    return cursor.lastrowid if cursor.rowcount == 1 else None
+    if cursor.rowcount != 1:
+        raise AlreadyHandled(
+            f"{entry.kind} {entry.message_id} of {entry.peer}, or inbox row {taken.seq}, is there already"
+        )
 
 
-def _requeue(connection: sqlite3.Connection, entry: InboxEntry, seq: int, wall: float) -> int:
-    """Send the answers to inbox row `seq` once more; an answer without a known cause counts for every row."""
+def _mark(connection: sqlite3.Connection, mark: InboxMark) -> None:
+    done = connection.execute(
+        "UPDATE inbox SET state = ?, reason = ?, message = ?, accepted = ?, reasons = ?,"
+        " kind = COALESCE(NULLIF(?, ''), kind) WHERE seq = ? AND state = 'NEW'",
+        (*_outcome(mark), mark.kind, mark.seq),
+    )
+    if done.rowcount != 1:
+        raise AlreadyHandled(f"inbox row {mark.seq} has been handled before")
+
+
+def _outcome(mark: InboxMark) -> tuple[str, str, str | None, bool | None, str]:
+    """The columns that say how a row ended."""
+    message = None if mark.message is None else text.dump(mark.message)
+    return mark.state, mark.reason, message, mark.accepted, text.dump(mark.reasons)
+
+
+def _requeue(connection: sqlite3.Connection, again: Again) -> int:
+    """How many answers are sent once more; an answer without a known cause counts for every row of its message."""
     return connection.execute(
         "UPDATE outbox SET state = 'PENDING', attempts = 0, first_wall = 0, next_wall = ?, reason = ''"
         " WHERE adapter = ? AND peer = ? AND answers = ? AND (cause = ? OR cause IS NULL)",
-        (wall, entry.adapter, entry.peer, entry.message_id, seq),
+        (again.wall, again.adapter, again.peer, again.message_id, again.seq),
     ).rowcount
 
 

@@ -27,7 +27,6 @@ from interop.demo.world import World
 from interop.scenarios import SCENARIOS
 
 POINTS = [
-    "after_inbox_commit",
     "before_effects_commit",
     "after_effects_commit",
     "before_delivery",

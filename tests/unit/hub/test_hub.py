@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from datamodels import (
 )
 from interop.effects import Alarm, Instruct, Log, Put, Remove, Send
 from interop.step import Undeliverable
-from interop.store import Batch, InboxState, StoreUnavailable
+from interop.store import Batch, InboxEntry, InboxState, StoreUnavailable, Taken
 
 Begin = Callable[..., Awaitable[Any]]
 
@@ -82,23 +83,44 @@ async def test_a_conflict_is_alarmed_answered_and_changes_nothing(begin: Begin, 
 
 async def test_messages_are_decided_strictly_in_order(begin: Begin, kit: Any) -> None:
     world = await begin(run=False)
+    await world.hub.state("wire")
     ids = [f"m{n}" for n in range(30)]
     await asyncio.gather(*(world.hub.receive(kit.incoming(id, f"c{id}")) for id in ids))
-    arrived = [row.message_id for row in await world.store.unprocessed()]
-    world.hub.start()
-    await world.quiet()
-    assert [id for what, id in world.desk.events if what == "message"] == arrived
-    assert sorted(arrived) == sorted(ids)
+    assert [id for what, id in world.desk.events if what == "message"] == ids
+    rows = [row.message_id for row in await world.store.messages() if row.direction is Direction.IN]
+    assert rows == ids
 
 
-async def test_what_was_received_but_not_decided_is_decided_after_a_restart(begin: Begin, kit: Any) -> None:
+async def test_what_lies_in_the_inbox_undecided_goes_before_what_comes(begin: Begin, kit: Any) -> None:
     world = await begin(run=False)
-    await world.hub.receive(kit.incoming("m1"))
+    old = kit.incoming("m1")
+    entry = InboxEntry("wire", kit.PEER, old.kind, old.raw, kit.NOW, "m1", "c1", digest=sha256(old.raw).digest())
+    await world.store.commit(Batch(taken=(Taken(1, entry),)))
     await world.end()
-    again = await begin()
+    again = await begin(run=False)
+    assert not again.hub.healthy
+    new = asyncio.create_task(again.hub.receive(kit.incoming("m2")))
+    await asyncio.sleep(0.05)
+    assert again.desk.events == []
+    again.hub.start()
+    assert (await new).status is ReceiptStatus.NEW
     await again.quiet()
-    assert again.desk.count == 1
-    assert again.messenger.delivered == ["re-m1"]
+    assert [id for what, id in again.desk.events if what == "message"] == ["m1", "m2"]
+    assert (await again.hub.receive(old)).status is ReceiptStatus.DUPLICATE
+    await again.quiet()
+    assert again.messenger.delivered == ["re-m1", "re-m2", "re-m1"]
+
+
+async def test_what_comes_twice_at_once_is_taken_once(begin: Begin, kit: Any) -> None:
+    world = await begin()
+    comes = [kit.incoming("m1"), kit.incoming("m1"), kit.incoming("m1", offer="o2"), kit.incoming("m1", offer="o2")]
+    receipts = await asyncio.gather(*map(world.hub.receive, comes))
+    new, twice, other = ReceiptStatus.NEW, ReceiptStatus.DUPLICATE, ReceiptStatus.CONFLICT
+    assert [receipt.status for receipt in receipts] == [new, twice, other, other]
+    await world.quiet()
+    assert world.desk.count == 1
+    assert set(world.messenger.delivered) == {"re-m1", "no-m1"}
+    assert [row.state for row in await world.store.message("m1")] == ["DONE", "DONE"]
 
 
 async def test_state_of_the_desk_and_open_dispatches_survive_a_restart(begin: Begin, kit: Any) -> None:
@@ -170,11 +192,12 @@ async def test_a_signal_reaches_the_desk_once_even_after_a_restart(begin: Begin,
     world = await begin(run=False)
     received = Received("scada", "utility", "oadrDistributeEvent", b"<xml/>", "r1", content=_signal(kit))
     await world.hub.receive(received)
+    assert world.desk.events == [("signal", "s1")]
     await world.end()
     again = await begin()
     await again.hub.receive(received)
     await again.quiet()
-    assert again.desk.events == [("signal", "s1")]
+    assert again.desk.events == []
     (stored,) = await again.store.documents("market", "signal")
     assert kit.loads(kit.dumps(_signal(kit))) == _signal(kit)
     assert stored.value["$"] == "GridSignal"
@@ -270,19 +293,19 @@ async def test_writing_is_tried_until_it_works_and_readiness_shows_it(
 
     async def failing(batch: Batch) -> Any:
         nonlocal failures
-        if failures and not batch.inbox:
+        if failures:
             failures -= 1
-            assert not batch.documents or failures >= 0
             raise StoreUnavailable("disk full")
         return await commit(batch)
 
     monkeypatch.setattr(world.store, "commit", failing)
-    await world.hub.receive(kit.incoming("m1"))
+    effects = asyncio.create_task(world.hub.do([Send(kit.outgoing("ours"))]))
     await _until(lambda: not world.hub.healthy)
     assert world.feed.latest("alarm")["rule"] == "store.unavailable"
-    await _until(lambda: world.hub.healthy and world.desk.count == 1)
+    await effects
+    assert world.hub.healthy
     await world.quiet()
-    assert world.messenger.delivered == ["re-m1"]
+    assert world.messenger.delivered == ["ours"]
 
 
 async def test_a_failed_write_is_no_acknowledgement(begin: Begin, kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,18 +318,36 @@ async def test_a_failed_write_is_no_acknowledgement(begin: Begin, kit: Any, monk
         patch.setattr(world.store, "commit", failing)
         with pytest.raises(StoreUnavailable):
             await world.hub.receive(kit.incoming("m1"), [Change("nonce", "n1", {})])
-    assert (await world.hub.state("wire")).load("nonce") == {}
-    assert (await world.hub.receive(kit.incoming("m1"))).status is ReceiptStatus.NEW
+        with pytest.raises(StoreUnavailable):
+            await world.hub.receive(kit.incoming("m2"))
+        assert (await world.hub.state("wire")).load("nonce") == {}
+    await _until(lambda: world.hub.healthy)
+    decided = [id for what, id in world.desk.events if what == "message"]
+    assert decided == ["m1"], "what came while nothing could be written is not decided on"
+    # What was decided on before that became known is durable in the end, and its sender hears so when it asks again.
+    assert (await world.hub.receive(kit.incoming("m1"))).status is ReceiptStatus.DUPLICATE
+    assert (await world.hub.receive(kit.incoming("m2"))).status is ReceiptStatus.NEW
+    await world.quiet()
+    assert world.messenger.delivered.count("re-m2") == 1
 
 
-async def test_a_caller_that_gives_up_does_not_lose_a_durable_message(begin: Begin, kit: Any) -> None:
+@pytest.mark.parametrize("ticks", range(6))
+async def test_a_caller_that_gives_up_leaves_a_message_whole_or_not_at_all(begin: Begin, kit: Any, ticks: int) -> None:
     world = await begin()
-    task = asyncio.create_task(world.hub.receive(kit.incoming("m1")))
-    await asyncio.sleep(0)
+    state = await world.hub.state("wire")
+    task = asyncio.create_task(world.hub.receive(kit.incoming("m1"), [Change("nonce", "n1", {"seen": 1})]))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await _until(lambda: world.desk.count == 1)
+    await world.hub.do([Log("after")])
+    taken = world.desk.count == 1
+    assert bool(state.load("nonce")) is taken
+    assert bool(await world.store.message("m1")) is taken
+    again = await world.hub.receive(kit.incoming("m1"), [Change("nonce", "n1", {"seen": 1})])
+    assert again.status is (ReceiptStatus.DUPLICATE if taken else ReceiptStatus.NEW)
+    assert world.desk.count == 1
 
 
 async def test_refusals_are_counted_and_many_of_them_alarm_once(begin: Begin, kit: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from interop.dispatcher import Plan
 from interop.effects import Instruct, Log
 from interop.sequencer import Sequencer
 from interop.step import Carrier, Step
-from interop.store import Batch, Committed, StoreUnavailable
+from interop.store import Batch, Committed, StoreError, StoreUnavailable
 
 
 class Bench:
@@ -28,10 +28,10 @@ class Bench:
         self.error: Exception | None = None
         self.sequencer = Sequencer(self.begin, self.commit, lambda step, _: self.out.append(step), self.take_up)
 
-    def begin(self, cause: tuple[int, str] | None, changed: dict[str, Any]) -> Step:
-        return Step(Carrier({}, {}, NoHistory(), 0.0, lambda at: at), Plan(changed), self.kit.NOW, cause)
+    def begin(self, changed: dict[str, Any]) -> Step:
+        return Step(Carrier({}, {}, NoHistory(), 0.0, lambda at: at), Plan(changed), self.kit.NOW)
 
-    async def commit(self, batch: Batch) -> Committed:
+    async def commit(self, batch: Batch, on_trouble: Callable[[StoreError], None]) -> Committed:
         self.batches.append(batch)
         if self.gate is not None:
             await self.gate.wait()
@@ -138,3 +138,25 @@ async def test_what_waits_when_it_is_stopped_is_still_decided(bench: Bench) -> N
     await bench.sequencer.stop()
     await task
     assert [_events(batch) for batch in bench.batches] == [["e1"]]
+
+
+async def test_who_is_not_patient_hears_of_the_first_failure_while_writing_is_tried_on(kit: Any) -> None:
+    bench = Bench(kit)
+    gate = asyncio.Event()
+
+    async def commit(batch: Batch, on_trouble: Callable[[StoreError], None]) -> Committed:
+        on_trouble(StoreUnavailable("disk full"))
+        await gate.wait()
+        return Committed()
+
+    sequencer = Sequencer(bench.begin, commit, lambda step, _: bench.out.append(step), bench.take_up)
+    sequencer.start()
+    patient = asyncio.create_task(sequencer.run(lambda step: step.add([Log("a")])))
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        await sequencer.run(lambda step: step.add([Log("b")]), patient=False)
+    assert not patient.done()
+    assert bench.out == []
+    gate.set()
+    await patient
+    assert len(bench.out) == 2
+    await sequencer.stop()

@@ -90,11 +90,11 @@ async def test_readiness_names_every_cause(serve: Serve, monkeypatch: pytest.Mon
     monkeypatch.setattr(server.store, "prove", full)
     server._proof = (0.0, [])
     assert {p.rule for p in await server.problems()} == {"ready.store", "ready.adapter"}
-    processor = server.hub._processor
-    assert processor is not None
-    processor.cancel()
+    relay = server.hub.relay._task
+    assert relay is not None
+    relay.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await processor
+        await relay
     assert "ready.hub" in {p.rule for p in await server.problems()}
 
 

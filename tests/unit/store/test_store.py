@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.ports import Direction, ReceiptStatus
+from adapters.ports import Direction
 from datamodels import Quality, Quantity, Telemetry
 from interop.store import (
+    Again,
     AlreadyHandled,
     Answer,
     Batch,
@@ -25,10 +28,12 @@ from interop.store import (
     OutboxMark,
     OutboxState,
     Reader,
+    Seen,
     Store,
     StoreError,
     StoreLocked,
     StoreUnavailable,
+    Taken,
 )
 
 NOW = datetime(2026, 5, 20, 10, 0, tzinfo=UTC)
@@ -41,26 +46,38 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
-def entry(message_id: str | None = "m1", raw: bytes = b"one", peer: str = "dso", **more: Any) -> InboxEntry:
-    return InboxEntry("uftp", peer, "FlexRequest", raw, more.pop("at", NOW), message_id, "c1", **more)
+def digest(raw: bytes) -> bytes:
+    return sha256(raw).digest()
+
+
+def take(seq: int, message_id: str | None = "m1", raw: bytes = b"one", peer: str = "dso", **more: Any) -> Batch:
+    """A batch that takes in a message, undecided unless there is a mark."""
+    conflict, mark = more.pop("conflict", False), more.pop("mark", None)
+    at = more.pop("at", NOW)
+    entry = InboxEntry("uftp", peer, "FlexRequest", raw, at, message_id, "c1", digest=digest(raw), **more)
+    return Batch(taken=(Taken(seq, entry, conflict, mark),))
 
 
 def out(message_id: str, conversation: str = "c1", peer: str = "dso", **more: Any) -> OutboxEntry:
     return OutboxEntry("uftp", peer, message_id, conversation, "FlexOffer", b"body", NOW, more.pop("wall", 0.0), **more)
 
 
-async def test_a_message_is_new_once_and_then_a_duplicate(store: Store) -> None:
-    first = await store.commit(Batch(entry()))
-    again = await store.commit(Batch(entry()))
-    assert (first.receipt, again.receipt) == (ReceiptStatus.NEW, ReceiptStatus.DUPLICATE)
-    assert again.seq == first.seq
+async def test_a_message_is_taken_once_under_an_identity_and_content(store: Store) -> None:
+    await store.commit(take(1))
+    with pytest.raises(AlreadyHandled, match="m1 of dso"):
+        await store.commit(take(2))
+    assert store.seen("uftp", "dso", "m1") == [Seen(1, digest(b"one"), conflict=False)]
     assert [row.raw for row in await store.unprocessed()] == [b"one"]
+    assert store.last_taken() == 1
 
 
-async def test_the_same_id_with_other_content_is_a_conflict_kept_once_and_apart(store: Store) -> None:
-    await store.commit(Batch(entry()))
-    verdicts = [(await store.commit(Batch(entry(raw=raw)))).receipt for raw in (b"two", b"two", b"three", b"one")]
-    assert verdicts == [ReceiptStatus.CONFLICT] * 3 + [ReceiptStatus.DUPLICATE]
+async def test_messages_that_contradict_it_are_kept_apart_each_once(store: Store) -> None:
+    await store.commit(take(1))
+    for seq, raw in ((2, b"two"), (3, b"three")):
+        await store.commit(take(seq, raw=raw, conflict=True))
+    with pytest.raises(AlreadyHandled):
+        await store.commit(take(4, raw=b"two", conflict=True))
+    assert [(row.seq, row.conflict) for row in store.seen("uftp", "dso", "m1")] == [(1, False), (2, True), (3, True)]
     assert [(row.raw, row.conflict) for row in await store.unprocessed()] == [
         (b"one", False),
         (b"two", True),
@@ -69,34 +86,52 @@ async def test_the_same_id_with_other_content_is_a_conflict_kept_once_and_apart(
 
 
 async def test_ids_of_different_peers_and_messages_without_id_never_collide(store: Store) -> None:
-    batches = [Batch(entry()), Batch(entry(peer="other")), Batch(entry(None)), Batch(entry(None))]
-    assert [(await store.commit(b)).receipt for b in batches] == [ReceiptStatus.NEW] * 4
+    for batch in (take(1), take(2, peer="other"), take(3, None), take(4, None)):
+        await store.commit(batch)
+    assert store.seen("uftp", "nobody", "m1") == []
+    assert store.last_taken() == 4
 
 
-async def test_a_duplicate_changes_nothing_else_of_its_batch(store: Store) -> None:
-    await store.commit(Batch(entry(), documents=(Document("a", "k", "1", {"v": 1}),)))
-    await store.commit(Batch(entry(), documents=(Document("a", "k", "1", {"v": 2}),), events=(Event("x", NOW),)))
-    await store.commit(Batch(entry(raw=b"two"), documents=(Document("a", "k", "1", {"v": 3}),)))
-    assert [d.value for d in await store.documents("a")] == [{"v": 1}]
+async def test_what_cannot_be_taken_takes_the_rest_of_its_batch_with_it(store: Store) -> None:
+    await store.commit(take(1))
+    with pytest.raises(AlreadyHandled):
+        await store.commit(replace(take(2), documents=(Document("a", "k", "1", {"v": 2}),), events=(Event("x", NOW),)))
+    assert await store.documents("a") == []
     assert await store.events() == []
 
 
-async def test_a_duplicate_queues_the_answer_to_that_very_message_again(store: Store) -> None:
-    seq = (await store.commit(Batch(entry()))).seq
-    other = (await store.commit(Batch(entry(raw=b"two")))).seq
-    answers = (out("yes", answers="m1", cause=seq), out("no", answers="m1", cause=other), out("offer"))
+async def test_a_row_can_be_written_as_it_ended(store: Store) -> None:
+    event = Event("message.in", NOW, {"n": 1})
+    mark = InboxMark(1, InboxState.DONE, "", "FlexRequest2", {"x": 1}, True, ("r",), event)
+    await store.commit(take(1, mark=mark))
+    assert await store.unprocessed() == []
+    (row,) = await store.messages()
+    assert (row.state, row.kind, row.message, row.accepted, row.reasons) == (
+        "DONE",
+        "FlexRequest2",
+        {"x": 1},
+        True,
+        ("r",),
+    )
+    assert [e.data for e in await store.events()] == [{"n": 1}]
+
+
+async def test_what_comes_again_has_the_answer_to_that_very_message_sent_again(store: Store) -> None:
+    await store.commit(take(1))
+    await store.commit(take(2, raw=b"two", conflict=True))
+    answers = (out("yes", answers="m1", cause=1), out("no", answers="m1", cause=2), out("offer"))
     await store.commit(Batch(outbox=answers))
     delivered = tuple(OutboxMark(id, OutboxState.DELIVERED, 1, 1.0, 1.0) for id in ("yes", "no", "offer"))
     await store.commit(Batch(tries=delivered))
-    assert (await store.commit(Batch(entry(), wall=5.0))).requeued == 1
+    assert (await store.commit(Batch(again=(Again(1, "uftp", "dso", "m1", 5.0),)))).requeued == 1
     assert [row.message_id for row in await store.due(5.0)] == ["yes"]
-    assert (await store.commit(Batch(entry(raw=b"two"), wall=5.0))).requeued == 1
+    assert (await store.commit(Batch(again=(Again(2, "uftp", "dso", "m1", 5.0),)))).requeued == 1
     assert (await store.counts())["outbox"] == {"PENDING": 2, "DELIVERED": 1, "DEAD": 0}
 
 
 async def test_a_row_is_handled_once_and_the_second_batch_is_undone_whole(store: Store) -> None:
-    seq = (await store.commit(Batch(entry()))).seq
-    mark = InboxMark(seq, InboxState.DONE, message={"x": 1}, accepted=True, reasons=("r",))
+    await store.commit(take(1))
+    mark = InboxMark(1, InboxState.DONE, message={"x": 1}, accepted=True, reasons=("r",))
     await store.commit(Batch(marks=(mark,)))
     with pytest.raises(AlreadyHandled):
         await store.commit(Batch(documents=(Document("a", "k", "1", 1),), marks=(mark,), events=(Event("x", NOW),)))
@@ -118,7 +153,7 @@ async def test_waiting_batches_share_a_commit(tmp_path: Path) -> None:
     groups: list[int] = []
     store = await Store.open(tmp_path, groups.append)
     try:
-        await asyncio.gather(*(store.commit(Batch(entry(str(n)))) for n in range(300)))
+        await asyncio.gather(*(store.commit(take(n + 1, str(n))) for n in range(300)))
     finally:
         await store.close()
     assert sum(groups) == 300
@@ -154,9 +189,9 @@ async def test_only_the_oldest_pending_message_of_a_conversation_is_due(store: S
 
 
 async def test_messages_of_a_conversation_come_in_order_of_time(store: Store) -> None:
-    await store.commit(Batch(entry(at=NOW)))
+    await store.commit(take(1, at=NOW))
     await store.commit(Batch(outbox=(OutboxEntry("uftp", "dso", "o1", "c1", "Offer", b"o", NOW + timedelta(1), 0),)))
-    await store.commit(Batch(entry("m2", b"two", at=NOW + timedelta(2))))
+    await store.commit(take(2, "m2", b"two", at=NOW + timedelta(2)))
     await store.commit(Batch(answers=(Answer("o1", accepted=False, reasons=("too late",)),)))
     rows = await store.messages("c1")
     assert [(r.direction, r.message_id) for r in rows] == [
@@ -192,7 +227,7 @@ async def test_telemetry_is_kept_in_order_and_replaced(store: Store) -> None:
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
-    await store.commit(Batch(entry(content={"$": "x"}), documents=(Document("a", "k", "1", [1, "ä"]),)))
+    await store.commit(replace(take(1, content={"$": "x"}), documents=(Document("a", "k", "1", [1, "ä"]),)))
     await store.counts()
     await store.close()
     await store.close()
@@ -200,7 +235,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.counts()
     with pytest.raises(StoreUnavailable, match="closed"):
-        await store.commit(Batch(entry("m2")))
+        await store.commit(take(2, "m2"))
     again = await Store.open(tmp_path)
     assert [row.content for row in await again.unprocessed()] == [{"$": "x"}]
     assert [d.value for d in await again.documents("a")] == [[1, "ä"]]
@@ -210,7 +245,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 async def test_one_process_owns_a_data_directory(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreLocked, match="in use"):
         await Store.open(tmp_path)
-    await store.commit(Batch(entry()))
+    await store.commit(take(1))
 
 
 async def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -225,17 +260,18 @@ async def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> N
 async def test_a_full_disk_refuses_writes_and_recovers_by_itself(store: Store) -> None:
     pages = await store._main.submit(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
     await store._main.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 2}").fetchone())
-    big = entry("big", b"x" * 100_000)
+    big = take(1, "big", b"x" * 100_000)
     with pytest.raises(StoreUnavailable, match="full"):
-        await store.commit(Batch(big))
+        await store.commit(big)
     assert (await store.counts())["inbox"]["NEW"] == 0
     await store._main.submit(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
-    assert (await store.commit(Batch(big))).receipt is ReceiptStatus.NEW
+    await store.commit(big)
+    assert store.last_taken() == 1
 
 
 async def test_a_backup_is_complete_while_writing_goes_on(store: Store, tmp_path: Path) -> None:
-    await store.commit(Batch(entry(), events=(Event("x", NOW),)))
-    writing = asyncio.gather(*(store.commit(Batch(entry(f"n{n}"))) for n in range(50)))
+    await store.commit(replace(take(1), events=(Event("x", NOW),)))
+    writing = asyncio.gather(*(store.commit(take(n + 2, f"n{n}")) for n in range(50)))
     await store.backup(tmp_path / "copy")
     await writing
     with pytest.raises(FileExistsError):
