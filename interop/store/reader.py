@@ -37,14 +37,14 @@ _OUTBOX = (
     "state, reason, until_wall"
 )
 _MESSAGES = """
-SELECT 'in' AS direction, seq, adapter, peer, kind, message_id, conversation_id, received_at AS at, state, reason,
-       accepted, reasons, message, raw FROM inbox {where}
+SELECT * FROM (
+    SELECT 'in' AS direction, seq, adapter, peer, kind, message_id, conversation_id, received_at AS at, state, reason,
+           accepted, reasons, message, raw FROM inbox {where} ORDER BY seq DESC LIMIT :limit)
 UNION ALL
-SELECT 'out', seq, adapter, peer, kind, message_id, conversation_id, queued_at, state, reason,
-       accepted, reasons, message, body FROM outbox {where}
+SELECT * FROM (
+    SELECT 'out', seq, adapter, peer, kind, message_id, conversation_id, queued_at, state, reason,
+           accepted, reasons, message, body FROM outbox {where} ORDER BY seq DESC LIMIT :limit)
 """
-_ONE = "SELECT seq, digest, conflict FROM inbox WHERE adapter = ? AND peer = ? AND message_id = ? AND conflict = "
-_SEEN = f"{_ONE}0 UNION ALL {_ONE}1"  # each half has an index of its own
 # The head of a conversation is its oldest pending row; a later one waits for it.
 _HEADS = """
 FROM outbox AS o WHERE o.state = 'PENDING' AND NOT EXISTS (
@@ -78,8 +78,8 @@ class Reader:
         return [_inbox_row(row) for row in self._main.execute(query, (limit,))]
 
     def seen(self, adapter: str, peer: str, message_id: str) -> list[Seen]:
-        identity = (adapter, peer, message_id)
-        return [Seen(s, d, bool(c)) for s, d, c in self._main.execute(_SEEN, identity * 2)]
+        query = "SELECT seq, digest, conflict FROM inbox WHERE message_id = ? AND peer = ? AND adapter = ? ORDER BY seq"
+        return [Seen(s, d, bool(c)) for s, d, c in self._main.execute(query, (message_id, peer, adapter))]
 
     def last_taken(self) -> int:
         row = self._main.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
@@ -132,7 +132,7 @@ class Reader:
 
     def message(self, message_id: str) -> list[MessageRow]:
         query = _MESSAGES.format(where="WHERE message_id = :id") + " ORDER BY at, direction, seq"
-        return [_message_row(row) for row in self._main.execute(query, {"id": message_id})]
+        return [_message_row(row) for row in self._main.execute(query, {"id": message_id, "limit": -1})]
 
     def counts(self) -> dict[str, dict[str, int]]:
         inbox, outbox = self._counts("inbox", InboxState), self._counts("outbox", OutboxState)
