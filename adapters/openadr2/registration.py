@@ -169,9 +169,10 @@ def _ended(session: Session, ven: Ven) -> Outcome:
 
 def pending(session: Session, ven: Ven) -> OadrRequestReregistration | OadrCancelPartyRegistration | None:
     """What the next poll tells a VEN about its registration."""
-    if not ven.pending or not session.due(f"ven {ven.name}", 0):
+    number = int(ven.pending == "cancel")  # another word need not wait for the answer to the one before
+    if not ven.pending or not session.due(f"ven {ven.name}", number):
         return None
-    session.mark_sent([(f"ven {ven.name}", 0)])
+    session.mark_sent([(f"ven {ven.name}", number)])
     if ven.pending == "reregister":
         return OadrRequestReregistration(ven.ven_id)
     return OadrCancelPartyRegistration(session.new_id(), ven.registration_id, ven.ven_id)

@@ -68,7 +68,7 @@ class Point:
 def offer(resources: Mapping[str, Resource]) -> dict[str, list[Point]]:
     """The data points of each report, by its reportSpecifierID; `resources` by the resourceID the VTN knows."""
     power = (Quantity.MEAN_POWER_W, Quantity.POWER_W)
-    status = (Quantity.ONLINE, Quantity.MANUAL_OVERRIDE)
+    status = (Quantity.ONLINE, Quantity.MANUAL_OVERRIDE, *power)
     found: dict[str, list[Point]] = {name: [] for name in _SPECIFIERS}
     for id, resource in resources.items():
         for name in ("telemetry-usage", "history-usage"):

@@ -188,6 +188,9 @@ def test_rules_331_and_510_status_is_the_state_now() -> None:
     override = Telemetry("battery", Quantity.MANUAL_OVERRIDE, at, 1.0)
     (interval,) = told(made, [online, override], NOW).intervals
     assert interval.payloads[0].payload == model.ResourceStatus(online=True, manual_override=True)
+    (measured,) = told(made, [power(clock, -5, 1.0)], NOW).intervals
+    assert measured.payloads[0].payload.online
+    assert Quantity.POWER_W in reports.offer(OURS)["telemetry-status"][0].quantities
     (silent,) = told(made, [], NOW).intervals
     assert silent.payloads[0].payload == model.ResourceStatus(online=False, manual_override=False)
 
