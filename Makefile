@@ -59,7 +59,7 @@ docs: install
 	$(BIN)/python -m interop.docs
 
 lock:
-	uv pip compile pyproject.toml --extra test --extra check --extra fast --extra dask --extra forecast --universal \
+	uv pip compile pyproject.toml --extra test --extra check --extra fast --extra dask --extra forecast --extra mqtt --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean:

@@ -23,6 +23,7 @@ import adapters.openadr2.config
 import adapters.openadr2.ven.config
 import adapters.openadr3.config
 import adapters.openadr3.vtn.config
+import adapters.openadr3.vtn.push.config
 import adapters.uftp.access
 import adapters.uftp.config
 import adapters.uftp.discovery
@@ -66,6 +67,8 @@ _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[adapters.openadr3.vtn]", adapters.openadr3.vtn.config.ServerConfig),
     ("[[adapters.openadr3.vtn.clients]]", adapters.openadr3.vtn.config.ClientConfig),
     ("[adapters.openadr3.vtn.issuer]", adapters.openadr3.vtn.config.IssuerConfig),
+    ("[adapters.openadr3.vtn.webhooks]", adapters.openadr3.vtn.push.config.WebhookConfig),
+    ("[adapters.openadr3.vtn.mqtt]", adapters.openadr3.vtn.push.config.MqttConfig),
     ("[adapters.agents]", AgentsOptions),
     ("[adapters.modbus]", adapters.modbus.config.Settings),
 )

@@ -11,7 +11,13 @@ from interop.bench.report import Report, Scale
 
 __all__ = ["BENCHES", "MODULES", "Bench", "bench", "load_all"]
 
-MODULES = ("interop.bench.uftp", "interop.bench.openadr2", "interop.bench.optimiser", "interop.bench.store")
+MODULES = (
+    "interop.bench.uftp",
+    "interop.bench.openadr2",
+    "interop.bench.openadr3_push",
+    "interop.bench.optimiser",
+    "interop.bench.store",
+)
 """A later bench adds its module here; the decorator does the rest."""
 
 Run = Callable[[Scale], Coroutine[Any, Any, Report]]

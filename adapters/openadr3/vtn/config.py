@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.openadr3.settings import READERS, is_loopback, table, tables
+from adapters.openadr3.vtn.push.config import MqttConfig, WebhookConfig, wrong_mqtt, wrong_webhooks
 
 __all__ = ["ClientConfig", "IssuerConfig", "Judging", "Profile", "ServerConfig", "read_server"]
 
@@ -93,6 +94,8 @@ class ServerConfig:
         largest_body: bytes of a request, inflated.
         clients: who may ask for tokens.
         issuer: an issuer outside, instead.
+        webhooks: how callbacks of subscriptions are called.
+        mqtt: where notifications are published as well.
     """
 
     listen: str = "127.0.0.1:8083"
@@ -111,6 +114,8 @@ class ServerConfig:
     largest_body: float = 10 * 1024 * 1024
     clients: tuple[ClientConfig, ...] = ()
     issuer: IssuerConfig | None = None
+    webhooks: WebhookConfig = field(default_factory=WebhookConfig)
+    mqtt: MqttConfig | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -128,8 +133,11 @@ def read_server(data: Any, wrong: list[str]) -> ServerConfig | None:
     clients = tables(ClientConfig, data.get("clients", ()), "vtn.clients", wrong)
     outside = data.get("issuer")
     issuer = table(IssuerConfig, outside, "vtn.issuer.", wrong) if isinstance(outside, Mapping) else None
-    rest = {key: value for key, value in data.items() if key not in ("clients", "issuer")}
-    config = table(ServerConfig, rest, "vtn.", wrong, clients=clients, issuer=issuer)
+    webhooks = table(WebhookConfig, data.get("webhooks", {}), "vtn.webhooks.", wrong) or WebhookConfig()
+    mqtt = table(MqttConfig, data["mqtt"], "vtn.mqtt.", wrong) if "mqtt" in data else None
+    rest = {key: value for key, value in data.items() if key not in ("clients", "issuer", "webhooks", "mqtt")}
+    more = {"clients": clients, "issuer": issuer, "webhooks": webhooks, "mqtt": mqtt}
+    config = table(ServerConfig, rest, "vtn.", wrong, **more)
     if config is None or len(wrong) > before:
         return None
     wrong += [f"vtn.{text}" for text in _consistent(config)]
@@ -171,5 +179,11 @@ def _consistent(config: ServerConfig) -> list[str]:
         wrong.append("issuer and clients exclude each other; remove one")
     files = [config.tls_certificate, config.tls_key, config.signing_key_file, issuer.jwks_file if issuer else ""]
     files += [client.secret_file for client in config.clients]
+    files += [config.webhooks.ca, config.webhooks.signing_key_file]
+    wrong += [f"webhooks.{text}" for text in wrong_webhooks(config.webhooks)]
+    mqtt = config.mqtt
+    if mqtt is not None:
+        files += [mqtt.tls_certificate, mqtt.tls_key, mqtt.password_file, mqtt.ca]
+        wrong += [f"mqtt.{text}" for text in wrong_mqtt(mqtt, config.profile is Profile.LAB)]
     wrong += [f"there is no file {path}" for path in files if path and not Path(path).is_file()]
     return wrong

@@ -64,7 +64,7 @@ class Renderer:
             return None
         elif isinstance(entry, ResourceGroup):
             seen = self._access.as_seen(viewer, entry)
-        key: Hashable = (version, getattr(seen, "targets", ()), getattr(seen, "members", ()))
+        key: Hashable = (entry.revision, version, getattr(seen, "targets", ()), getattr(seen, "members", ()))
         is_narrow = not viewer.is_bl and isinstance(entry, ProgrammeEvent) and bool(entry.reports)
         if is_narrow:
             key = (*key, self._access.granted(viewer.client))  # type: ignore[misc]
@@ -92,6 +92,8 @@ class Renderer:
                 )
         if version is Version.V301 and value.program_id is None:
             return None
+        if held.broken:
+            value = replace(value, extra={**value.extra, "broken": held.broken})
         return rendered(wire.text_of(wire.stamped(value, held, held.viewer.client), version))
 
     def _body(self, viewer: Viewer, entry: Any, seen: Any, version: Version, is_narrow: bool) -> bytes | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 from adapters.errors import Rejection, TransportFault
 from adapters.openadr3.codec import dumps, loads
 from adapters.openadr3.members import Version
-from adapters.openadr3.model import Subscription
 from adapters.openadr3.vtn import auth
 from adapters.openadr3.vtn.access import Access, Viewer
 from adapters.openadr3.vtn.config import ClientConfig, Profile, ServerConfig
@@ -22,15 +21,15 @@ from adapters.openadr3.vtn.http import Answer, Exchange, Listener, problem
 from adapters.openadr3.vtn.issuer import Issuer
 from adapters.openadr3.vtn.judge import Judge
 from adapters.openadr3.vtn.openapi import document
+from adapters.openadr3.vtn.push.service import Push
 from adapters.openadr3.vtn.query import read_query
 from adapters.openadr3.vtn.render import Renderer, rendered
 from adapters.openadr3.vtn.routes import ANYBODY, SIGNED_IN, Operation, Route, find
 from adapters.openadr3.vtn.subscriptions import Subscriptions
 from adapters.ports import AdapterStatus, Change, Ports, Programmes
 from adapters.tls import server_context
-from datamodels import Problem
 
-__all__ = ["HttpsOnly", "Push", "Vtn"]
+__all__ = ["Vtn"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,52 +46,8 @@ _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
-class Push(Protocol):
-    """Notifications, as the API speaks of them."""
-
-    async def start(self) -> None:
-        """After `Subscriptions.load`."""
-
-    async def stop(self) -> None: ...
-
-    async def check(self, value: Subscription, before: Subscription | None) -> Sequence[Problem]:
-        """See `desk.Callbacks`."""
-
-    def notifiers(self, viewer: Viewer) -> Mapping[str, Any]:
-        """The answer of /notifiers."""
-
-    def topics(self, viewer: Viewer, path: Sequence[str]) -> Mapping[str, Any] | None:
-        """The answer below /notifiers/mqtt/topics, None where there is nothing (for that viewer)."""
-
-
-class HttpsOnly:
-    """No notifications are sent; callbacks are held to https all the same."""
-
-    def __init__(self, insecure: bool) -> None:
-        self._insecure = insecure
-
-    async def start(self) -> None:
-        return
-
-    async def stop(self) -> None:
-        return
-
-    async def check(self, value: Subscription, before: Subscription | None) -> Sequence[Problem]:
-        return [
-            Problem("openadr3.callback", f"objectOperations[{n}].callbackUrl", "https is needed", hint="use https")
-            for n, asked in enumerate(value.object_operations)
-            if not asked.callback_url.lower().startswith("https://") and not self._insecure
-        ]
-
-    def notifiers(self, viewer: Viewer) -> Mapping[str, Any]:
-        return {"WEBHOOK": False}
-
-    def topics(self, viewer: Viewer, path: Sequence[str]) -> Mapping[str, Any] | None:
-        return None
-
-
 class Vtn:
-    """Attributes for others: `access`, `renderer`, `subscriptions`, `tokens` (None with an issuer outside)."""
+    """Attributes for others: `access`, `renderer`, `subscriptions`, `push`, `tokens` (None with an issuer outside)."""
 
     def __init__(self, config: ServerConfig, ports: Ports) -> None:
         if ports.programmes is None:
@@ -103,13 +58,16 @@ class Vtn:
         self.access = Access(programmes, config.strict_privacy)
         self.renderer = Renderer(programmes, self.access)
         self.subscriptions = Subscriptions(ports.state, ports.clock.now)
-        self._push: Push = HttpsOnly(config.profile is Profile.LAB)
+        is_lab = config.profile is Profile.LAB
+        self.push = Push(
+            config.webhooks, config.mqtt, is_lab, ports, self.access, self.renderer, self.subscriptions, self.verify
+        )
         self._desk = Desk(
             programmes,
             self.access,
             self.renderer,
             self.subscriptions,
-            self._push,
+            self.push,
             Judge(programmes, config.judging, config.programmes),
             ports.clock.now,
             config.lenient,
@@ -136,7 +94,7 @@ class Vtn:
         else:
             assert self._issuer is not None
             await self._issuer.start()
-        await self._push.start()
+        await self.push.start()
         context = None
         if not config.insecure:
             context = server_context(Path(config.tls_certificate), Path(config.tls_key), None)
@@ -146,13 +104,14 @@ class Vtn:
     async def stop(self) -> None:
         if self._listener is not None:
             await self._listener.stop()
-        await self._push.stop()
+        await self.push.stop()
         if self._issuer is not None:
             await self._issuer.stop()
 
     def status(self) -> AdapterStatus:
         listening = self._listener.addresses if self._listener is not None else ()
-        return AdapterStatus(bool(listening), tuple(a + self.config.path for a in listening))
+        served = (*(a + self.config.path for a in listening), *self.push.listening)
+        return AdapterStatus(bool(listening), served, tuple(self.push.problems))
 
     # --- a request ---
 
@@ -318,13 +277,13 @@ class Vtn:
         return Answer(200, known, {"ETag": rendered(known).etag})
 
     async def _notifiers(self, exchange: Exchange, *at: Any) -> Answer:
-        return Answer(200, dumps(self._push.notifiers(at[-1].viewer)))
+        return Answer(200, dumps(self.push.notifiers(at[-1].viewer)))
 
     async def _topics(self, exchange: Exchange, version: Version, route: Route, *at: Any) -> Answer:
         _, ids, caller = at
         given = iter(ids)
         path = [next(given) if part == "*" else part for part in route.path[3:]]
-        topics = self._push.topics(caller.viewer, path)
+        topics = self.push.topics(caller.viewer, path)
         if topics is None:
             raise TransportFault(404, "openadr3.path", "there are no topics of it")
         return Answer(200, dumps(topics))
