@@ -12,7 +12,7 @@ help:
 	@echo "make test     set up, then run the whole test suite"
 	@echo "make stateful-campaign   play the market at random for minutes (EXAMPLES=1000)"
 	@echo "make crash-campaign      kill real servers under load and look for what is lost (KILLS=500)"
-	@echo "make campaigns           tests that take minutes: hundreds of home agents, column generation"
+	@echo "make campaigns           tests that take minutes: hundreds of home agents, column generation, compiling beside a server"
 	@echo "make check    ruff, mypy --strict, import contracts"
 	@echo "make bench    measure ours and its peers in one run"
 	@echo "make docs     regenerate what is derived from code"
