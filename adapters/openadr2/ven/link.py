@@ -395,19 +395,28 @@ class Link:
     async def _keep_time(self) -> None:
         """Tell the boundaries of events as they pass."""
         while True:
-            nexts = []
-            for known in list(self.book.events.values()):
-                if (mark := engine.next_mark(known)) is None:
-                    continue
-                if mark <= self.book.now:
-                    async with self.lock:
-                        current = self.book.events.get(known.id, known)
-                        await self.book.tell(current, engine.due(current, self.book.now))
-                else:
-                    nexts.append(mark)
+            wait = _LONGEST_NAP_S
+            try:
+                nexts = await self._tell_due()
+                wait = min(((mark - self.book.now).total_seconds() for mark in nexts), default=wait)
+            except Exception:  # what could not be stored is due again
+                log.exception("openadr2: boundaries of events of %s could not be told", self.config.peer)
             # Short naps: the clock may be set, and events come meanwhile.
-            wait = (min(nexts) - self.book.now).total_seconds() if nexts else _LONGEST_NAP_S
             await asyncio.sleep(min(max(wait, 0.005), _LONGEST_NAP_S))
+
+    async def _tell_due(self) -> list[datetime]:
+        """Tell what is due; when more will be."""
+        nexts = []
+        for known in list(self.book.events.values()):
+            if (mark := engine.next_mark(known)) is None:
+                continue
+            if mark <= self.book.now:
+                async with self.lock:
+                    current = self.book.events.get(known.id, known)
+                    await self.book.tell(current, engine.due(current, self.book.now))
+            else:
+                nexts.append(mark)
+        return nexts
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class Services:
             await book.take(step)
         if judged.extra:
             self.unsaid += events.answers((), known.ven_id, judged.extra)
-        return model.OadrResponse(answer(message.request_id), known.ven_id)
+        return model.OadrResponse(answer(message.request_id, judged.problem), known.ven_id)
 
     # --- reports ---
 

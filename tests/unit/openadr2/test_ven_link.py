@@ -354,6 +354,13 @@ async def test_what_cannot_be_stored_is_not_answered() -> None:
         hub.broken = False
         vtn.queue = [distribute(event())]
         await vtn.hears(model.OadrCreatedEvent)
+        hub.broken = True
+        clock.wall = event().event.active_period.properties.dtstart
+        await asyncio.sleep(0.6)
+        assert hub.told("active") == []
+        assert adapter.status().ready
+        hub.broken = False
+        await until(lambda: hub.told("active"))  # what could not be stored is told once it can
         await adapter.stop()
 
 

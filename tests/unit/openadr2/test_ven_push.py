@@ -41,6 +41,8 @@ async def test_what_is_pushed_is_answered_and_followed_up() -> None:
         answered = await vtn.hears(model.OadrCreatedEvent)
         assert answered.response.request_id == "p1"
 
+        foreign_vtn = distribute(event(), vtn="OTHER")
+        assert (await say(url, "EiEvent", foreign_vtn, http))[1].response.response_code == 452
         assert (await say(url, "EiReport", distribute(event()), http))[1].response.response_code == 459
         assert (await say(url, "EiReport", model.OadrRegisterReport("p2", ()), http))[1].response.response_code == 200
         assert (await say(url, "EiEvent", model.OadrPoll("ven-7"), http))[1].response.response_code == 451
