@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from adapters.clock import Clock
 from datamodels import (
@@ -22,6 +22,7 @@ from datamodels import (
     Loss,
     MarketMessage,
     MarketTerms,
+    Opt,
     Participant,
     Problem,
     Quantity,
@@ -47,6 +48,7 @@ __all__ = [
     "Known",
     "Meaning",
     "Messenger",
+    "Opting",
     "Ports",
     "Programmes",
     "Readings",
@@ -283,6 +285,15 @@ class Actuator(Protocol):
 
     async def withdraw(self, dispatch: str) -> None:
         """End a dispatch before its time and give the resource back to its owner."""
+
+
+@runtime_checkable
+class Opting(Protocol):
+    """An adapter that is a VEN of utilities, and can tell them that we do not take part."""
+
+    async def opt_signal(self, peer: str, signal: str, opt: Opt, reason: str) -> bool:
+        """Opt in to or out of what imposed a signal (by its id) on us; False where that peer imposes none of that id.
+        Durable when it returns."""
 
 
 # --- programmes, which several standards share ----------------------------------------------------------------------

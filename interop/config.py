@@ -311,6 +311,24 @@ class DeskConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """What a peer imposes becomes events of a programme of ours.
+
+    Args:
+        peer: whose signals are said on (a utility's domain or VTN id, as on the page Peers).
+        programme: name of the programme; made where there is none.
+        targets: whom the events are for, each KIND=VALUE or a value; by default whom the signal is for, as far as
+            VENs are known by it.
+        opt_out: whether we opt out at the peer once every VEN that the event is for has opted out of it.
+    """
+
+    peer: str
+    programme: str
+    targets: tuple[str, ...] = ()
+    opt_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     party: PartyConfig
     server: ServerConfig = ServerConfig()
@@ -320,6 +338,7 @@ class Config:
     resources: tuple[ResourceConfig, ...] = ()
     adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
     desk: DeskConfig = DeskConfig()
+    relays: tuple[RelayConfig, ...] = ()
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:

@@ -37,6 +37,7 @@ from interop.gridoperator.history import History
 from interop.gridoperator.options import GridOperatorOptions, PointOptions
 from interop.market.facts import MEANING
 from interop.market.states import CYCLES, LifeCycle
+from interop.programmes.page import page as programmes_page
 
 __all__ = ["PAGES", "pages", "write"]
 
@@ -55,6 +56,7 @@ _SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("[[resources]]", config.ResourceConfig),
     ("[resources.binding]", config.BindingConfig),
     ("[desk]", config.DeskConfig),
+    ("[[relays]]", config.RelayConfig),
 )
 _ADAPTERS: tuple[tuple[str, type[Any]], ...] = (
     ("[adapters.uftp]", adapters.uftp.config.UftpConfig),
@@ -316,6 +318,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": commands,
     "maturity.md": maturities,
     "market.md": market,
+    "programmes.md": lambda: _NOTICE.format(source="`interop/programmes/page.py`") + "\n" + programmes_page(),
 }
 
 

@@ -13,18 +13,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, TypeGuard
 
 from adapters.clock import Clock, FileClock, SystemClock
-from adapters.ports import Actuator, Adapter, AdapterStatus, Messenger, Ports
-from datamodels import GridSignal, Problem, Resource
+from adapters.ports import Actuator, Adapter, AdapterStatus, Messenger, Opting, Ports
+from datamodels import GridSignal, Opt, Problem, Resource
 from interop import plugins
 from interop.config import Config
 from interop.desk import DeskContext, DeskRunner, NoDesk
+from interop.effects import Log
 from interop.feed import Feed
 from interop.http import Listener, make_app
 from interop.hub import Hub
+from interop.market.desk import MarketDesk
 from interop.metrics import Metrics
 from interop.outbox import RetryPolicy
 from interop.peers import Peers
 from interop.programmes import Registry
+from interop.programmes.relay import Relay
 from interop.store import Store, StoreUnavailable
 from interop.tap import Tap
 from interop.views import ServerViews
@@ -100,6 +103,10 @@ class Server:
         opened.push_async_callback(self.hub.stop, _STOP_S / 9)
         await self.desk.start()
         opened.push_async_callback(_within, self.desk.stop)
+        if config.relays:
+            relay = self._relay(self.desk)
+            await relay.start()
+            opened.push_async_callback(relay.stop)
         host, port = config.server.address
         self._listener = Listener(make_app(self), host, port)
         opened.push_async_callback(self._listener.stop)
@@ -200,6 +207,28 @@ class Server:
             return NoDesk()
         desk: DeskRunner = _build(plugins.DESKS, kind, self.config.desk.options, context)
         return desk
+
+    def _relay(self, desk: DeskRunner) -> Relay:
+        if not isinstance(desk, MarketDesk):
+            raise ValueError("[[relays]]: only a desk of the market keeps signals; set [desk] kind")
+        return Relay(
+            self.config.relays,
+            self.programmes,
+            self.store,
+            self.feed,
+            self.resources,
+            lambda: desk.signals,
+            self.clock.now,
+            lambda kind, data: self.hub.do([Log(kind, data)]),
+            self._opt_out,
+        )
+
+    async def _opt_out(self, peer: str, signal: str) -> bool:
+        """Tell whoever imposed a signal that we do not take part; False where no adapter can."""
+        for adapter in self.adapters.values():
+            if isinstance(adapter, Opting) and await adapter.opt_signal(peer, signal, Opt.OPT_OUT, "notParticipating"):
+                return True
+        return False
 
     # --- health ----------------------------------------------------------------------------------------------------
 

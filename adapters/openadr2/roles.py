@@ -7,6 +7,7 @@ from adapters.openadr2.config import Config
 from adapters.openadr2.ven.adapter import VenAdapter
 from adapters.openadr2.ven.config import VtnConfig
 from adapters.ports import AdapterStatus, Ports
+from datamodels import Opt
 
 __all__ = ["BothRoles"]
 
@@ -25,6 +26,10 @@ class BothRoles(OpenAdr2Adapter):
     async def stop(self) -> None:
         await self.ven.stop()
         await super().stop()
+
+    async def opt_signal(self, peer: str, signal: str, opt: Opt, reason: str) -> bool:
+        """See `adapters.ports.Opting`."""
+        return await self.ven.opt_signal(peer, signal, opt, reason)
 
     def status(self) -> AdapterStatus:
         vtn, ven = super().status(), self.ven.status()

@@ -25,7 +25,7 @@ from datamodels.eventclock import EventPhase, phase_of, running
 from datamodels.payloads import named
 from interop.programmes.objects import Objects
 
-__all__ = ["availability", "event", "event_whole", "opt", "programme", "report", "ven", "ven_whole"]
+__all__ = ["addressed", "availability", "event", "event_whole", "opt", "programme", "report", "ven", "ven_whole"]
 
 E = TypeVar("E", bound=Entry)
 Row = dict[str, Any]

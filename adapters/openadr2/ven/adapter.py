@@ -10,7 +10,7 @@ from adapters.openadr2.ven.book import ADAPTER
 from adapters.openadr2.ven.config import VtnConfig
 from adapters.openadr2.ven.link import Link
 from adapters.ports import AdapterStatus, Ports
-from datamodels import Problem
+from datamodels import Opt, Problem
 
 __all__ = ["VenAdapter"]
 
@@ -31,6 +31,11 @@ class VenAdapter:
 
     async def stop(self) -> None:
         await asyncio.gather(*(link.stop() for link in self.links.values()))
+
+    async def opt_signal(self, peer: str, signal: str, opt: Opt, reason: str) -> bool:
+        """See `adapters.ports.Opting`."""
+        link = self.links.get(peer)
+        return link is not None and await link.opt_signal(signal, opt, reason)
 
     def status(self) -> AdapterStatus:
         """Ready also while a VTN is down: what it said before is still obeyed."""

@@ -369,6 +369,14 @@ class Link:
         self.wake()
         return opt_id
 
+    async def opt_signal(self, signal: str, opt: str, reason: str) -> bool:
+        """Opt in to or out of the live event that imposes a signal; False where none does."""
+        known = next((known for known in self.book.live() if any(s.id == signal for s in known.signals)), None)
+        if known is None:
+            return False
+        await self.opt(known.id, opt, reason)
+        return True
+
     async def _opt(self, event_id: str, opt_type: str, reason: str) -> str:
         known = self.book.events[event_id]
         step = events.changed_opt(known, opt_type, self.book.site, self.book.now)

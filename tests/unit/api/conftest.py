@@ -190,7 +190,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Server]
     """Start a server on this test's folder, again and again if wanted; its configuration is `gridparley.toml`."""
     servers: list[Server] = []
 
-    async def start(kind: str = "trader", role: str = "AGR") -> Server:
+    async def start(kind: str = "trader", role: str = "AGR", more: str = "") -> Server:
         for server in servers:
             await server.stop()
         Anchor(time.time(), NOW, 1e-9).write(tmp_path / "clock.json")
@@ -198,7 +198,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Server]
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         path = tmp_path / "gridparley.toml"
-        path.write_text(CONFIG.replace("PORT", str(port)).replace("KIND", kind).replace("ROLE", role))
+        path.write_text(CONFIG.replace("PORT", str(port)).replace("KIND", kind).replace("ROLE", role) + more)
         server = Server(load_config(path, {}))
         servers.append(server)
         await server.start()

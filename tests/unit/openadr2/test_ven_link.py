@@ -12,6 +12,7 @@ from adapters.openadr2 import model
 from adapters.openadr2.lexical import Duration
 from adapters.openadr2.ven import link
 from adapters.openadr2.ven.opts import Wanted
+from datamodels import Opt
 
 
 @pytest.fixture(autouse=True)
@@ -311,7 +312,9 @@ async def test_operators_opt_out_and_in_again_and_say_when_resources_are_not_ava
         utility = adapter.links[PEER]
         with pytest.raises(KeyError):
             await utility.opt("unknown", "optOut", "economic")
-        await utility.opt("e1", "optOut", "economic")
+        assert not await adapter.opt_signal(PEER, "unknown", Opt.OPT_OUT, "economic")
+        assert not await adapter.opt_signal("nobody", hub.signals[-1].id, Opt.OPT_OUT, "economic")
+        assert await adapter.opt_signal(PEER, hub.signals[-1].id, Opt.OPT_OUT, "economic")
         first = await vtn.hears(model.OadrCreateOpt)
         assert (first.opt_reason, first.qualified_event_id.modification_number) == ("economic", 0)
         assert hub.signals[-1].cancelled
