@@ -80,10 +80,18 @@ def _targets(target: SignalTarget, resources: Mapping[str, Resource]) -> Iterabl
     if target.kind is TargetKind.GROUP:
         yield ProgrammeTarget(target.id, "GROUP")
     resource = resources.get(target.id) if target.kind is TargetKind.RESOURCE else None
-    ven, slash, name = (resource.binding.address if resource and resource.binding else "").partition("/")
-    if slash and ven and name:
+    ven, name = _address(resource) if resource is not None else ("", "")
+    if ven and name:
         yield ProgrammeTarget(ven, VEN_NAME)
-        yield ProgrammeTarget(name, RESOURCE_NAME)
+        # A name that a resource of another VEN has too would show the event to that one.
+        if all(behind != name or owner == ven for owner, behind in map(_address, resources.values())):
+            yield ProgrammeTarget(name, RESOURCE_NAME)
+
+
+def _address(resource: Resource) -> tuple[str, str]:
+    """The VEN that a resource is behind, and its name there; empty where there is none."""
+    ven, _, name = (resource.binding.address if resource.binding is not None else "").partition("/")
+    return ven, name
 
 
 class Relay:

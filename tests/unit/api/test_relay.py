@@ -60,6 +60,10 @@ def test_targets_are_translated_as_far_as_vens_are_known_by_them() -> None:
         ProgrammeTarget("north", "GROUP"),
     )
     assert [loss.value for loss in losses] == ["congestion_point ean.2"]
+    twin = replace(BATTERY, id="b2", binding=Binding("openadr3", "house-2/battery"))
+    event, _ = relayed(signal, "u", "p", (), {"b1": BATTERY, "b2": twin})
+    assert event is not None
+    assert ProgrammeTarget("battery", "RESOURCE_NAME") not in event.targets, "house-2 would see it"
     event, losses = relayed(replace(SIGNAL, targets=(point,)), "u", "p", (), {})
     assert (event, len(losses)) == (None, 1)
     named = (ProgrammeTarget("south", "GROUP"),)
