@@ -16,7 +16,7 @@ from datamodels.problems import Loss
 from datamodels.programme import EventSignal
 from datamodels.signals import SignalInterval, SignalKind
 
-__all__ = ["PAYLOADS", "UNITS", "Payload", "Signal2b", "carrying", "in_canonical", "named", "of_2b", "signal_of"]
+__all__ = ["PAYLOADS", "UNITS", "Payload", "Signal2b", "carrying", "in_canonical", "named", "signal_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +127,11 @@ _BY_NAME = {payload.name: payload for payload in PAYLOADS}
 _BY_KIND: dict[SignalKind | DispatchKind, Payload] = {
     kind: payload for payload in PAYLOADS for kind in (payload.signal, payload.dispatch) if kind is not None
 }
-_BY_2B = {
-    (name, payload.openadr2.type): payload
-    for payload in reversed(PAYLOADS)
-    if payload.openadr2 is not None
-    for name in (payload.openadr2.name, *payload.openadr2.alike)
-}
 
 
 def named(payload: str) -> Payload | None:
     """The payload type of that name; None for one without a meaning here (private ones, alerts)."""
     return _BY_NAME.get(payload)
-
-
-def of_2b(name: str, type: str) -> Payload | None:
-    """What a 2.0b signal is called in 3.x. A capacity is read as one of import, as a VEN reads it that is told nothing
-    else. Names are compared as they stand."""
-    return _BY_2B.get((name, type))
 
 
 def carrying(kind: SignalKind | DispatchKind) -> Payload:
