@@ -2,8 +2,8 @@
 
 Layers: `lexical`, `model`, `tables`, `codec` (bytes and wire objects), `dsig`, `replay`, `signing` (signatures),
 `lenient` (peer profile), `mapping` (wire and canonical), `session` with its handlers `registration`, `events`,
-`reports`, `opts` (pure state), `rules` (what is taken, from whom, where), `server` (HTTP), `push` (to VENs), `adapter`
-(durability and the hub), `roles` (both at once).
+`reports`, `metadata`, `opts` (pure state), `notices` and `bridge` (events of the programme model), `rules` (what is
+taken, from whom, where), `server` (HTTP), `push` (to VENs), `adapter` (durability and the hub), `roles` (both at once).
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from ssl import SSLContext
 from types import MappingProxyType
 
 from lxml import etree
@@ -21,10 +20,11 @@ from lxml import etree
 from adapters import xml
 from adapters.errors import TransportFault
 from adapters.openadr2 import codec, events, lenient, opts, polling, reports, rules
+from adapters.openadr2.bridge import Bridge
 from adapters.openadr2.config import Config, Profile
 from adapters.openadr2.dsig import Seal
 from adapters.openadr2.model import Payload
-from adapters.openadr2.push import Courier, Letter, service_url
+from adapters.openadr2.push import Courier, Letter, pinning_context, service_url
 from adapters.openadr2.records import Delivery, Event, GreenButtonFeed, OfferedReport, Opt, RequestedReport, Ven
 from adapters.openadr2.registration import Caller
 from adapters.openadr2.server import Exchange, Listener
@@ -32,7 +32,7 @@ from adapters.openadr2.session import ADAPTER, Outcome, Session
 from adapters.openadr2.signing import Signing
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
-from adapters.tls import TlsProfile, client_context, server_context
+from adapters.tls import TlsProfile, server_context
 from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Severity
 
 __all__ = ["OpenAdr2Adapter"]
@@ -56,7 +56,7 @@ class OpenAdr2Adapter:
     def __init__(self, config: Config, ports: Ports) -> None:
         self._config = config
         self._ports = ports
-        self._session = Session(config, ports.clock, ports.resources)
+        self._session = Session(config, ports.clock, ports.resources, ports.programmes)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._idle: dict[str, bytes] = {}
         self._marks: dict[str, tuple[float, datetime]] = {}
@@ -67,6 +67,7 @@ class OpenAdr2Adapter:
         self._next_tick: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._listener: Listener | None = None
+        self._bridge = Bridge(self._session, ports.programmes, self._wake_courier)
         self._courier = Courier(self, self._session.patience.total_seconds())
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,7 +88,8 @@ class OpenAdr2Adapter:
             context = server_context(*self._config.tls_files, TlsProfile.OPENADR2)
         self._listener = Listener(self._config.path_prefix, context, self._admit, self._answer, self._refused)
         await self._listener.start(*self._config.address)
-        self._courier.start(self._client_context())
+        self._courier.start(None if self._config.insecure else pinning_context(*self._config.tls_files))
+        await self._settle(self._bridge.start())
         self._recall()
         self._tasks = [
             asyncio.create_task(self._follow_clock(), name="openadr2 event clock"),
@@ -365,6 +367,7 @@ class OpenAdr2Adapter:
     async def _settle(self, outcome: Outcome, peer: str = "", kind: str = "", raw: bytes = b"") -> None:
         """Make an outcome durable, then take it over, then queue its news. Called under the VEN's lock."""
         changes = outcome.changes
+        await self._bridge.write(outcome.edits)
         if outcome.audit:
             await self._ports.inbound.receive(Received(ADAPTER, peer, kind, raw), changes)
         elif changes:
@@ -374,28 +377,24 @@ class OpenAdr2Adapter:
             self._news.put_nowait(update)
         for record in outcome.keep:
             name = self._session.ven_of(record)
-            if self._session.vens[name].push_address:
-                self._courier.wake(name)
+            if isinstance(record, Ven):
+                self._bridge.follow(name)
+            self._wake_courier(name)
             if isinstance(record, Event | Delivery | Opt):
                 self._tick_soon(name)
         for record in outcome.drop:
             if isinstance(record, Opt):
                 self._tick_soon(record.ven)
 
+    def _wake_courier(self, ven: str) -> None:
+        if self._session.vens[ven].push_address:
+            self._courier.wake(ven)
+
     def _tick_soon(self, ven: str) -> None:
         self._next_tick[ven] = self._ports.clock.now()
         self._wake.set()
 
     # --- push ------------------------------------------------------------------------------------------------------
-
-    def _client_context(self) -> SSLContext | None:
-        if self._config.insecure:
-            return None
-        certificate, key, ca = self._config.tls_files
-        context = client_context(ca, certificate, key, TlsProfile.OPENADR2)
-        # Whose certificate it must be is known exactly; what names it bears does not matter.
-        context.check_hostname = False
-        return context
 
     async def next_letter(self, ven: str) -> Letter | None:
         """What a VEN in push mode is to be told now (`push.Depot`)."""
@@ -448,9 +447,8 @@ class OpenAdr2Adapter:
                 self._news.put_nowait(DispatchUpdate(event.id, delivery.revision, delivery.told, now, "told again"))
         for name in self._session.ven_opts:
             self._next_tick[name] = self._ports.clock.now()
-        for ven in self._session.vens.values():
-            if ven.push_address:
-                self._courier.wake(ven.name)
+        for name in self._session.vens:
+            self._wake_courier(name)
 
     async def _tell(self) -> None:
         """Hand news of dispatches to the hub, in order. A task of its own: the hub may answer with `apply`."""

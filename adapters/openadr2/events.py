@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adapters.errors import Rejection
-from adapters.openadr2 import mapping
+from adapters.openadr2 import mapping, notices
 from adapters.openadr2.model import (
     EiTarget,
     EventDescriptor,
@@ -20,14 +20,17 @@ from adapters.openadr2.model import (
     OadrRequestEvent,
     OadrResponse,
 )
-from adapters.openadr2.records import Delivery, Event, Record, Ven
+from adapters.openadr2.records import Delivery, Event, Notice, Record, Ven
 from adapters.openadr2.session import ADAPTER, Outcome, Session, answer
+from adapters.ports import Edit
 from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Severity
+from datamodels.eventclock import phase_of
 
 __all__ = [
     "created_event",
     "decide",
     "distribute",
+    "find",
     "next_change",
     "publish",
     "request_event",
@@ -42,10 +45,12 @@ RETENTION = timedelta(hours=1)
 """How long (wall) a finished event stays known, so that a late answer is not an answer to an unknown event."""
 
 
-def status_of(event: Event, now: datetime) -> str:
-    """eventStatus at a market instant (the event clock; we send no ramp-up, so nothing is ever `near`)."""
+def status_of(event: Event | Notice, now: datetime) -> str:
+    """eventStatus at a market instant (the event clock; dispatches have no ramp-up, so none is ever `near`)."""
     if event.cancelled:
         return "cancelled"
+    if isinstance(event, Notice):
+        return str(phase_of(event.content, now))
     if now < event.dispatch.start:
         return "far"
     return "active" if event.open_ended or now < event.dispatch.end else "completed"
@@ -136,6 +141,13 @@ def _same(one: mapping.Schedule, other: mapping.Schedule) -> bool:
 
 def unanswered(session: Session, ven: str) -> bool:
     """Whether the next poll must carry the VEN's events: one is new, modified, or waits too long for its answer."""
+    if ven in session.orphans:
+        return True
+    if ven in session.notices and any(
+        not session.heard(n) and session.due(n.key, n.modification)
+        for n in notices.live(session, ven, session.clock.now())
+    ):
+        return True
     return any(
         session.delivery(e.id).answered != e.modification
         and session.due(e.id, e.modification)
@@ -148,7 +160,8 @@ def distribute(session: Session, ven: Ven, request_id: str, limit: int | None = 
     """All live events of a VEN (rule 61), in the order of rule 15; cut to `limit` where the VEN set one."""
     live = _live(session, ven.name)
     chosen = live if not limit else live[:limit]
-    session.mark_sent((e.id, e.modification) for e in chosen)
+    session.mark_sent((e.key, e.modification) for e in chosen)
+    session.orphans.discard(ven.name)
     return OadrDistributeEvent(
         request_id=request_id,
         vtn_id=session.config.vtn_id,
@@ -157,20 +170,23 @@ def distribute(session: Session, ven: Ven, request_id: str, limit: int | None = 
     )
 
 
-def _live(session: Session, ven: str) -> list[Event]:
+def _live(session: Session, ven: str) -> list[Event | Notice]:
     now = session.clock.now()
+    told: list[Event | Notice] = [*session.events_of(ven), *notices.live(session, ven, now)]
     rank = {"active": 0, "near": 1, "far": 1, "cancelled": 2}
-    live = [(status, e) for e in session.events_of(ven) if (status := status_of(e, now)) != "completed"]
+    live = [(status, e) for e in told if (status := status_of(e, now)) != "completed"]
 
-    def order(item: tuple[str, Event]) -> tuple[int, int, datetime]:
+    def order(item: tuple[str, Event | Notice]) -> tuple[int, int, datetime]:
         status, event = item
-        priority = event.dispatch.priority or 1 << 32
-        return rank[status], priority if status == "active" else 0, event.dispatch.start
+        about = event.content if isinstance(event, Notice) else event.dispatch
+        return rank[status], (about.priority or 1 << 32) if status == "active" else 0, about.start or now
 
     return [event for _, event in sorted(live, key=order)]
 
 
-def _wire(session: Session, ven: Ven, event: Event) -> OadrEvent:
+def _wire(session: Session, ven: Ven, event: Event | Notice) -> OadrEvent:
+    if isinstance(event, Notice):
+        return notices.oadr_event(session, event, status_of(event, session.clock.now()))
     descriptor = EventDescriptor(
         event_id=event.id,
         modification_number=event.modification,
@@ -198,29 +214,42 @@ def created_event(session: Session, ven: Ven, message: OadrCreatedEvent) -> Outc
     problems: list[Problem] = []
     keep: list[Record] = []
     updates: list[DispatchUpdate] = []
+    edits: list[Edit] = []
     for response in message.event_responses or ():
-        event = session.events.get(response.qualified_event_id.event_id)
-        problem = _refused(ven, event, response)
+        event = find(session, ven, response.qualified_event_id.event_id)
+        problem = _refused(event, response)
         if problem is not None:
             problems.append(problem)
             continue
         assert event is not None
         failed = response.response_code != 200
         failure = f"{response.response_code} {response.response_description or ''}".strip() if failed else ""
-        delivery, news = decide(session, event, response.opt_type, failure)
+        if isinstance(event, Notice):
+            delivery, said = notices.heed(session, event, response.opt_type, failure, lock=False)
+            edits += said
+        else:
+            delivery, news = decide(session, event, response.opt_type, failure)
+            updates += news
         keep.append(delivery)
-        updates += news
     if message.event_responses is None and message.response.response_code != 200:
         text = f"the VEN could not use the message: {message.response.response_code}"
         problems.append(Problem("oadr.event.refused", ven.name, text))
     worst = next((p for p in problems if p.reason), None)
     reply = OadrResponse(answer(message.response.request_id, worst), ven.ven_id)
-    return Outcome(reply, tuple(keep), updates=tuple(updates), problems=tuple(problems), audit=True)
+    return Outcome(reply, tuple(keep), updates=tuple(updates), edits=tuple(edits), problems=tuple(problems), audit=True)
 
 
-def _refused(ven: Ven, event: Event | None, response: EventResponse) -> Problem | None:
+def find(session: Session, ven: Ven, id: str) -> Event | Notice | None:
+    """The event of that id that a VEN was told of."""
+    event = session.events.get(id)
+    if event is not None and event.ven == ven.name:
+        return event
+    return session.notices[ven.name].get(id) if ven.name in session.notices else None
+
+
+def _refused(event: Event | Notice | None, response: EventResponse) -> Problem | None:
     about = response.qualified_event_id
-    if event is None or event.ven != ven.name:
+    if event is None:
         return Problem("oadr.event.unknown", "eventID", "no such event for this VEN (rule 21)", reason="452")
     if about.modification_number != event.modification:
         text = f"modification {about.modification_number} answered, {event.modification} is current"

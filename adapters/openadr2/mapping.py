@@ -6,10 +6,11 @@ else. Power keeps its sign (consumption positive); a setpoint is the consumption
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from adapters.clock import Clock
 from adapters.errors import Rejection
@@ -47,16 +48,20 @@ from datamodels import (
 
 __all__ = [
     "SCALES",
+    "Part",
     "Point",
     "Schedule",
     "SignalForm",
     "dispatch_of",
     "event_of",
     "form_of",
+    "item_of",
+    "laid_out",
     "merged",
     "point_of",
     "samples_of",
     "schedule_of",
+    "signal_of",
 ]
 
 SCALES = {"p": -12, "n": -9, "micro": -6, "m": -3, "c": -2, "d": -1, "none": 0, "k": 3, "M": 6, "G": 9, "T": 12}
@@ -109,16 +114,16 @@ def form_of(resource: Resource, kind: DispatchKind) -> SignalForm:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A dispatch in wall-clock time: when it starts, and (whole seconds, canonical value) per interval."""
+    """A signal in wall-clock time: when it starts, and (whole seconds, canonical value) per interval."""
 
     start: datetime
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[tuple[int, float], ...]
 
     @property
     def seconds(self) -> int:
         return sum(s for s, _ in self.steps)
 
-    def value_at(self, instant: datetime) -> int | None:
+    def value_at(self, instant: datetime) -> float | None:
         """The value of the interval that runs at a wall-clock instant."""
         end = self.start
         for seconds, value in self.steps:
@@ -128,8 +133,31 @@ class Schedule:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One signal of an event: `item` is its unit, `device_classes` narrow it down (endDeviceAsset)."""
+
+    id: str
+    form: SignalForm
+    schedule: Schedule
+    item: ItemBase | None = None
+    device_classes: tuple[str, ...] = ()
+
+
+def item_of(unit: str, currency: str = "") -> ItemBase | None:
+    """The unit of that element name; of a price with its currency (ISO 4217)."""
+    return ItemBase(unit, unit, currency) if currency else _ITEMS.get(unit)
+
+
 def schedule_of(dispatch: Dispatch, clock: Clock) -> tuple[Schedule, tuple[Loss, ...]]:
-    """Translate a dispatch's intervals to wall-clock time.
+    """Translate a dispatch's intervals to wall-clock time; as `laid_out`."""
+    return laid_out(dispatch.id, [(i.start, i.duration, i.value) for i in dispatch.intervals], clock)
+
+
+def laid_out(
+    id: str, spans: Sequence[tuple[datetime, timedelta, float]], clock: Clock
+) -> tuple[Schedule, tuple[Loss, ...]]:
+    """Translate intervals (start, duration, value) of market time to wall-clock time.
 
     Every boundary is translated on its own and rounded against the start, so that rounding never accumulates and
     intervals stay aligned with the market's. An interval that vanishes within one wall second is left out, and named.
@@ -137,29 +165,32 @@ def schedule_of(dispatch: Dispatch, clock: Clock) -> tuple[Schedule, tuple[Loss,
     Raises:
         Rejection: the intervals are not consecutive, which one signal cannot express.
     """
-    for before, after in zip(dispatch.intervals, dispatch.intervals[1:], strict=False):
-        if after.start != before.start + before.duration:
-            text = f"intervals are not consecutive at {after.start:%Y-%m-%d %H:%M:%S}Z"
-            raise Rejection([Problem("oadr.map.gap", dispatch.id, text, reason="454")])
-    if not dispatch.intervals:
-        raise Rejection([Problem("oadr.map.empty", dispatch.id, "a dispatch needs an interval", reason="454")])
-    start = clock.to_wall(dispatch.start)
-    start = start.replace(microsecond=start.microsecond // 1000 * 1000)
-    if len(dispatch.intervals) == 1 and not dispatch.intervals[0].duration:
-        return Schedule(start, ((0, dispatch.intervals[0].value),)), ()
-    steps: list[tuple[int, int]] = []
+    for (start, duration, _), (following, _, _) in pairwise(spans):
+        if following != start + duration:
+            text = f"intervals are not consecutive at {following:%Y-%m-%d %H:%M:%S}Z"
+            raise Rejection([Problem("oadr.map.gap", id, text, reason="454")])
+    if not spans:
+        raise Rejection([Problem("oadr.map.empty", id, "a dispatch needs an interval", reason="454")])
+    begin = clock.to_wall(spans[0][0])
+    begin = begin.replace(microsecond=begin.microsecond // 1000 * 1000)
+    if len(spans) == 1 and not spans[0][1]:
+        return Schedule(begin, ((0, spans[0][2]),)), ()
+    steps: list[tuple[int, float]] = []
     losses: list[Loss] = []
     reached = 0
-    for n, interval in enumerate(dispatch.intervals, 1):
-        end = round((clock.to_wall(interval.start + interval.duration) - start).total_seconds())
-        if n == len(dispatch.intervals) and not steps:
+    for n, (start, duration, value) in enumerate(spans, 1):
+        end = round((clock.to_wall(start + duration) - begin).total_seconds())
+        if n == len(spans) and not duration:
+            steps.append((0, value))
+            break
+        if n == len(spans) and not steps:
             end = max(end, reached + 1)
         if end > reached:
-            steps.append((end - reached, interval.value))
+            steps.append((end - reached, value))
             reached = end
         else:
-            losses.append(Loss("interval", f"{interval.start:%H:%M:%S}Z", "shorter than a second of wall-clock time"))
-    return Schedule(start, tuple(steps)), tuple(losses)
+            losses.append(Loss("interval", f"{start:%H:%M:%S}Z", "shorter than a second of wall-clock time"))
+    return Schedule(begin, tuple(steps)), tuple(losses)
 
 
 def merged(old: Dispatch, new: Dispatch, now: datetime) -> Dispatch:
@@ -183,8 +214,18 @@ def event_of(
     now: datetime,
 ) -> OadrEvent:
     """The event that carries a schedule; `now` (wall) decides the current value. signalID names the dispatch kind."""
-    running = schedule.value_at(now) if descriptor.event_status == "active" else None
-    signal = EventSignal(
+    part = Part(kind.value, form, schedule, _ITEMS.get(form.unit))
+    signal = signal_of(part, descriptor.event_status == "active", now)
+    zero = Duration()
+    period = Properties(schedule.start, Duration.seconds(schedule.seconds), notification=zero)
+    return OadrEvent(EiEvent(descriptor, ActivePeriod(period), (signal,), target))
+
+
+def signal_of(part: Part, active: bool, now: datetime) -> EventSignal:
+    """A signal as it goes out; its current value is that at `now` (wall) in an `active` event, else 0 (rule 14)."""
+    form, schedule = part.form, part.schedule
+    running = schedule.value_at(now) if active else None
+    return EventSignal(
         intervals=tuple(
             Interval(
                 (SignalPayload(PayloadFloat(value * form.factor)),), duration=Duration.seconds(seconds), uid=str(n)
@@ -193,13 +234,11 @@ def event_of(
         ),
         signal_name=form.name,
         signal_type=form.type,
-        signal_id=kind.value,
-        item_base=_ITEMS.get(form.unit),
+        signal_id=part.id,
+        target=EiTarget(end_device_asset=part.device_classes) if part.device_classes else None,
+        item_base=part.item,
         current_value=PayloadFloat(0.0 if running is None else running * form.factor),
     )
-    zero = Duration()
-    period = Properties(schedule.start, Duration.seconds(schedule.seconds), notification=zero)
-    return OadrEvent(EiEvent(descriptor, ActivePeriod(period), (signal,), target))
 
 
 def dispatch_of(event: OadrEvent, resource: Resource, clock: Clock) -> tuple[Dispatch, tuple[Loss, ...]]:

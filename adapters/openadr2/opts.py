@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from adapters.openadr2 import events
+from adapters.openadr2 import events, notices
 from adapters.openadr2.model import (
     Available,
     OadrCanceledOpt,
@@ -17,7 +17,7 @@ from adapters.openadr2.model import (
     OadrCreatedOpt,
     OadrCreateOpt,
 )
-from adapters.openadr2.records import Opt, Ven
+from adapters.openadr2.records import Notice, Opt, Ven
 from adapters.openadr2.session import Outcome, Session, answer
 from datamodels import Problem, Quantity, Severity, Telemetry
 
@@ -53,14 +53,18 @@ def create_opt(session: Session, ven: Ven, message: OadrCreateOpt) -> Outcome:
         return _refuse(message, Problem("oadr.opt.many", "optID", f"more than {MOST_OPTS} opts at once", reason="459"))
     about = message.qualified_event_id
     if about is None:
-        return Outcome(reply, (opt,), problems=_unheeded(opt), audit=True)
-    event = session.events.get(about.event_id)
-    if event is None or event.ven != ven.name:
+        edits = notices.availability_edits(session, opt)
+        return Outcome(reply, (opt,), problems=_unheeded(opt), edits=edits, audit=True)
+    event = events.find(session, ven, about.event_id)
+    if event is None:
         return _refuse(message, Problem("oadr.opt.event", "eventID", "no such event for this VEN", reason="452"))
     if about.modification_number != event.modification:
         text = f"modification {about.modification_number} named, {event.modification} is current"
         return _refuse(message, Problem("oadr.opt.modification", "modificationNumber", text, reason="450"))
     reason = "" if message.opt_type == "optIn" else message.opt_reason
+    if isinstance(event, Notice):
+        delivery, edits = notices.heed(session, event, message.opt_type, reason, lock=True)
+        return Outcome(reply, (replace(opt, event=event.key), delivery), edits=edits, audit=True)
     delivery, updates = events.decide(session, event, message.opt_type, reason, lock=True)
     return Outcome(reply, (replace(opt, event=event.id), delivery), updates=updates, audit=True)
 
@@ -89,8 +93,9 @@ def cancel_opt(session: Session, ven: Ven, message: OadrCancelOpt) -> Outcome:
     if opt is None:
         problem = Problem("oadr.opt.unknown", "optID", "no such opt", reason="452")
         return Outcome(OadrCanceledOpt(answer(message.request_id, problem), message.opt_id), problems=(problem,))
-    keep = (replace(session.delivery(opt.event), locked=False),) if opt.event in session.events else ()
-    return Outcome(OadrCanceledOpt(answer(message.request_id), message.opt_id), keep, (opt,), audit=True)
+    keep = (replace(session.deliveries[opt.event], locked=False),) if opt.event in session.deliveries else ()
+    reply = OadrCanceledOpt(answer(message.request_id), message.opt_id)
+    return Outcome(reply, keep, (opt,), edits=notices.availability_edits(session, opt, ended=True), audit=True)
 
 
 # --- what schedules mean for resources --------------------------------------------------------------------------------

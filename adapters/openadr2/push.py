@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from ssl import SSLContext
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -20,8 +21,9 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, Fingerprint, TCPConnector
 
 from adapters.errors import TransportFault
+from adapters.tls import TlsProfile, client_context
 
-__all__ = ["Courier", "Depot", "Letter", "address_problem", "service_url"]
+__all__ = ["Courier", "Depot", "Letter", "address_problem", "pinning_context", "service_url"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,15 @@ def _loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def pinning_context(certificate: Path, key: Path, ca: Path) -> SSLContext:
+    """TLS with our certificate. Whose certificate must be shown is known exactly (`Letter.fingerprint`); what names it
+    bears does not matter.
+    """
+    context = client_context(ca, certificate, key, TlsProfile.OPENADR2)
+    context.check_hostname = False
+    return context
 
 
 @dataclass(frozen=True, slots=True)

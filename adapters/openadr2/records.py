@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias, cast
 
-from adapters.openadr2.mapping import Point, Schedule, SignalForm
-from datamodels import Dispatch, DispatchInterval, DispatchStatus, decode, encode
+from adapters.openadr2.mapping import Part, Point, Schedule, SignalForm
+from adapters.openadr2.model import EiTarget
+from datamodels import Dispatch, DispatchInterval, DispatchStatus, ProgrammeEvent, decode, encode
 
 __all__ = [
     "RECORDS",
@@ -21,6 +22,7 @@ __all__ = [
     "Ending",
     "Event",
     "GreenButtonFeed",
+    "Notice",
     "OfferedReport",
     "Opt",
     "Record",
@@ -86,7 +88,8 @@ class Event:
 class Delivery:
     """What the VEN said to an event: the modification it answered last, its opt, and the status told for `revision`.
 
-    `locked`: an oadrCreateOpt decided, oadrCreatedEvent no longer changes the opt (rule 206).
+    `locked`: an oadrCreateOpt decided, oadrCreatedEvent no longer changes the opt (rule 206). `ven` stands where
+    `event` is the key of a notice.
     """
 
     kind: ClassVar[str] = "delivery"
@@ -96,10 +99,42 @@ class Delivery:
     revision: int = 0
     told: DispatchStatus = DispatchStatus.NEW
     locked: bool = False
+    ven: str = ""
 
     @property
     def key(self) -> str:
         return self.event
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event of the programme model as one VEN is told it. It follows from the model and is not stored; what the VEN
+    says to it is (`Delivery`, under `key`). `withdrawn`: it was removed, or is no longer for this VEN.
+    """
+
+    ven: str
+    content: ProgrammeEvent
+    market_context: str
+    target: EiTarget
+    parts: tuple[Part, ...]
+    withdrawn: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.content.id
+
+    @property
+    def key(self) -> str:
+        return f"event {self.ven}/{self.id}"
+
+    @property
+    def cancelled(self) -> bool:
+        return self.withdrawn or self.content.cancelled
+
+    @property
+    def modification(self) -> int:
+        """Rises with every revision (rule 5), and once more when it is withdrawn."""
+        return self.content.revision + self.withdrawn
 
 
 class Ending(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from adapters.errors import Rejection
+from adapters.openadr2 import notices
 from adapters.openadr2.lexical import Duration
 from adapters.openadr2.model import (
     EiResponse,
@@ -83,7 +84,8 @@ def create_registration(session: Session, caller: Caller, message: OadrCreatePar
         pending="",
         push_address=(message.transport_address or "") if message.http_pull_model is False else "",
     )
-    return Outcome(party_registration(session, answer(message.request_id), ven), (ven,), audit=True)
+    reply = party_registration(session, answer(message.request_id), ven)
+    return Outcome(reply, (ven,), edits=notices.enrolment(session, ven), audit=True)
 
 
 def _offered(session: Session, message: OadrCreatePartyRegistration) -> None:

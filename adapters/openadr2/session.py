@@ -22,6 +22,7 @@ from adapters.openadr2.records import (
     Delivery,
     Event,
     GreenButtonFeed,
+    Notice,
     OfferedReport,
     Opt,
     Record,
@@ -30,7 +31,7 @@ from adapters.openadr2.records import (
     document_of,
     record_of,
 )
-from adapters.ports import Change, State
+from adapters.ports import Change, Edit, Programmes, State
 from datamodels import (
     DispatchUpdate,
     Problem,
@@ -47,7 +48,7 @@ METADATA = "METADATA"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a handler wants: the reply, records to keep and to drop, and news for the hub.
+    """What a handler wants: the reply, records to keep and to drop, news for the hub, edits of the programme model.
 
     `audit`: the message itself is worth keeping in the hub's inbox (registration, opt, created event).
     """
@@ -57,6 +58,7 @@ class Outcome:
     drop: tuple[Record, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
     updates: tuple[DispatchUpdate, ...] = ()
+    edits: tuple[Edit, ...] = ()
     problems: tuple[Problem, ...] = ()
     audit: bool = False
 
@@ -75,12 +77,14 @@ class Session:
 
     `sent` notes, in memory only, which modification of an event or which request went to the VEN and when (wall):
     after a restart everything unanswered is simply sent again. `overridden` notes likewise what telemetry has said of
-    opted-out resources.
+    opted-out resources. `notices` (by VEN and event id) follow from the programme model; `orphans` are VENs that were
+    told of events that are gone since a restart, and learn it from a list without them (rule 61).
     """
 
     config: Config
     clock: Clock
     resources: Mapping[str, Resource]
+    programmes: Programmes | None = None
     new_id: Callable[[], str] = lambda: secrets.token_hex(12)
     vens: dict[str, Ven] = field(default_factory=dict)
     events: dict[str, Event] = field(default_factory=dict)
@@ -95,6 +99,8 @@ class Session:
     ven_events: defaultdict[str, dict[str, Event]] = field(default_factory=lambda: defaultdict(dict))
     ven_opts: defaultdict[str, dict[str, Opt]] = field(default_factory=lambda: defaultdict(dict))
     asked: defaultdict[str, dict[str, RequestedReport]] = field(default_factory=lambda: defaultdict(dict))
+    notices: defaultdict[str, dict[str, Notice]] = field(default_factory=lambda: defaultdict(dict))
+    orphans: set[str] = field(default_factory=set)
     overridden: dict[str, dict[str, bool]] = field(default_factory=dict)
     sent: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
@@ -172,14 +178,25 @@ class Session:
         asked = self.asked.get(ven, ())
         cancelled = (f"cancel {id}" for id in asked)
         metadata = (f"metadata {a.key}" for a in self.metadata_of(ven))
-        for key in (*self.ven_events.get(ven, ()), *asked, *cancelled, *metadata, f"ven {ven}"):
+        notices = (n.key for n in self.notices[ven].values())
+        for key in (*self.ven_events.get(ven, ()), *notices, *asked, *cancelled, *metadata, f"ven {ven}"):
             self.sent.pop(key, None)
 
     def ven_of(self, record: Record) -> str:
         """The name of the VEN that a record is about."""
         if isinstance(record, Ven):
             return record.name
-        return self.events[record.event].ven if isinstance(record, Delivery) else record.ven
+        return self.events[record.event].ven if isinstance(record, Delivery) and not record.ven else record.ven
+
+    def was_told(self, notice: Notice) -> bool:
+        """Whether a VEN has heard of an event at all."""
+        return notice.key in self.sent or notice.key in self.deliveries
+
+    def heard(self, notice: Notice) -> bool:
+        """Whether a VEN has answered the current modification, or has got it where no answer is wanted."""
+        if notice.content.response_required:
+            return self.delivery(notice.key).answered == notice.modification
+        return self.sent.get(notice.key, (-1, None))[0] == notice.modification
 
     def _put(self, record: Record) -> None:
         if isinstance(record, Ven):

@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 
 from adapters.openadr2 import build, codec, model
 from adapters.openadr2.dsig import Signer
-from adapters.ports import Change, Ports, Receipt, ReceiptStatus
+from adapters.ports import Change, Ports, Programmes, Receipt, ReceiptStatus
 from datamodels import (
     Binding,
     Dispatch,
@@ -143,7 +143,7 @@ def home(ven: str, resource_id: str = "battery", **options: str) -> Resource:
     )
 
 
-def ports(hub: Hub, clock: HandClock, *resources: Resource) -> Ports:
+def ports(hub: Hub, clock: HandClock, *resources: Resource, programmes: Programmes | None = None) -> Ports:
     return Ports(
         inbound=hub,
         state=hub,
@@ -152,6 +152,7 @@ def ports(hub: Hub, clock: HandClock, *resources: Resource) -> Ports:
         terms=MarketTerms(),
         participants={},
         resources={r.id: r for r in resources},
+        programmes=programmes,
     )
 
 
@@ -173,7 +174,14 @@ def plan(
 class Vtn:
     """A running adapter, and a VEN's hand at its socket."""
 
-    def __init__(self, hub: Hub, clock: HandClock, *resources: Resource, **config: Any) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        clock: HandClock,
+        *resources: Resource,
+        programmes: Programmes | None = None,
+        **config: Any,
+    ) -> None:
         self.hub, self.clock = hub, clock
         settings = {
             "listen": "127.0.0.1:0",
@@ -181,7 +189,7 @@ class Vtn:
             "poll_frequency_s": 10,
             "vens": [{"ven_name": "one", "ven_id": "ven-1"}, {"ven_name": "two", "ven_id": "ven-2"}],
         }
-        self.adapter = build(settings | config, ports(hub, clock, *resources))
+        self.adapter = build(settings | config, ports(hub, clock, *resources, programmes=programmes))
 
     async def __aenter__(self) -> Self:
         await self.adapter.start()
