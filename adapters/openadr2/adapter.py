@@ -23,6 +23,7 @@ from adapters.openadr2 import codec, events, lenient, opts, polling, reports, ru
 from adapters.openadr2.bridge import Bridge
 from adapters.openadr2.config import Config, Profile
 from adapters.openadr2.dsig import Seal
+from adapters.openadr2.limits import Limits
 from adapters.openadr2.model import Payload
 from adapters.openadr2.push import Courier, Letter, pinning_context, service_url
 from adapters.openadr2.records import Delivery, Event, GreenButtonFeed, OfferedReport, Opt, RequestedReport, Ven
@@ -86,7 +87,11 @@ class OpenAdr2Adapter:
             logger.warning("openadr2: %s serves plain HTTP, the venID is the only identity", self._config.listen)
         else:
             context = server_context(*self._config.tls_files, TlsProfile.OPENADR2)
-        self._listener = Listener(self._config.path_prefix, context, self._admit, self._answer, self._refused)
+        # Without TLS everybody has the same address.
+        rate = 0 if self._config.insecure else self._config.requests_per_s
+        limits = Limits(self._config.connections, self._config.connections_per_address, rate)
+        prefix = self._config.path_prefix
+        self._listener = Listener(prefix, context, self._admit, self._answer, self._refused, limits)
         await self._listener.start(*self._config.address)
         self._courier.start(None if self._config.insecure else pinning_context(*self._config.tls_files))
         await self._settle(self._bridge.start())

@@ -52,6 +52,9 @@ class Config:
     the shortest sampling period each VEN offers. `insecure` allows plain HTTP on a loopback address only; the venID
     is then the identity. `allow_registration` lets a VEN register that is not in `vens`.
 
+    Of the listener there are `connections` at most, `connections_per_address` of one address, and over TLS
+    `requests_per_s` of one certificate (ten seconds' worth may come at once); 0 is no limit.
+
     We sign with `signing_certificate` and `signing_key` (PEM, RSA or ECDSA), or where they are empty with the files of
     the listener. A signature may be `signature_tolerance_s` old or ahead of our clock. `signature_refusal_status` is
     the HTTP status of a refused signature: 200 with the code 463 in a signed reply, or 403.
@@ -68,6 +71,9 @@ class Config:
     report_interval_s: int = 0
     market_context: str = "http://gridparley/default"
     allow_registration: bool = False
+    connections: int = 5000
+    connections_per_address: int = 0
+    requests_per_s: int = 100
     security: Security = Security.STANDARD
     signing_certificate: str = ""
     signing_key: str = ""
@@ -166,6 +172,8 @@ def _consistent(config: Config) -> list[str]:
     if not config.vtn_id or config.vtn_id.islower() or config.vtn_id.isdigit():
         # Deployed VENs refuse every event of a VTN whose id has no upper-case letter, and read digits as a number.
         wrong.append(f"vtn_id: an id with an upper-case letter is needed, not {config.vtn_id!r}")
+    if min(config.connections, config.connections_per_address, config.requests_per_s) < 0:
+        wrong.append("connections, connections_per_address, requests_per_s: 0 or more")
     if config.poll_frequency_s < 1:
         wrong.append("poll_frequency_s: at least 1")
     if config.report_interval_s < 0:

@@ -1,7 +1,8 @@
 """The HTTP listener of the VTN. It moves bytes, finds out who is asking, and holds no business rule.
 
 HTTP status is transport only: 400 unreadable or invalid, 403 unknown certificate, 404 path, 405 method, 408 too slow,
-413 too large, 415 content type or encoding, 503 stopping; every protocol answer is a 200 (never a 500 for input).
+413 too large, 415 content type or encoding, 429 too often, 503 stopping; every protocol answer is a 200 (never a 500
+for input).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.errors import TransportFault
+from adapters.openadr2.limits import Buckets, CountingServer, Limits
 from adapters.openadr2.rules import ENDPOINTS
 from adapters.tls import fingerprint
 
@@ -29,6 +31,7 @@ _KEEPALIVE_S = 15.0
 _BODY_S = 10.0
 _BODY_BYTES_PER_S = 100_000
 _STOP_S = 5.0
+_BUFFERED = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Listener:
         admit: Callable[[str], bool],
         answer: Callable[[Exchange], Awaitable[bytes]],
         refused: Callable[[str, TransportFault], None],
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         base = f"{prefix.rstrip('/')}/OpenADR2/Simple/2.0b/"
         self._paths = {base + endpoint: endpoint for endpoint in ENDPOINTS}
@@ -61,13 +65,17 @@ class Listener:
         self._admit = admit
         self._answer = answer
         self._refused = refused
+        self._limits = limits
+        self._buckets = Buckets(limits.requests_per_s)
         self._runner: web.ServerRunner | None = None
         self._site: web.TCPSite | None = None
         self._stopping = False
 
     async def start(self, host: str, port: int) -> None:
         # auto_decompress off: a compressed body is refused, so none is ever inflated.
-        server = web.Server(self._handle, keepalive_timeout=_KEEPALIVE_S, access_log=None, auto_decompress=False)
+        server = CountingServer(
+            self._handle, self._limits, keepalive_timeout=_KEEPALIVE_S, access_log=None, auto_decompress=False
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await self._runner.setup()
         self._site = web.TCPSite(self._runner, host, port, ssl_context=self._context)
@@ -95,9 +103,9 @@ class Listener:
             except TransportFault as fault:
                 self._refused(request.remote or "", fault)
                 raise
-            return web.Response(body=await self._answer(exchange), content_type="application/xml")
+            return await _sent(request, await self._answer(exchange))
         except TransportFault as fault:
-            headers = {"Allow": "POST"} if fault.code == 405 else None
+            headers = {405: {"Allow": "POST"}, 429: {"Retry-After": "1"}}.get(fault.code)
             return web.Response(status=fault.code, text=f"{fault.rule}: {fault.message}\n", headers=headers)
         except (ConnectionError, web.RequestPayloadError) as error:
             logger.info("openadr2: %s broke off: %s", request.remote, type(error).__name__)
@@ -114,6 +122,8 @@ class Listener:
         shown = self._certificate(request)
         if shown and not self._admit(shown):
             raise TransportFault(403, "tls.certificate", "this certificate is not known")
+        if self._buckets.take(shown or request.remote or ""):
+            raise TransportFault(429, "http.rate", "too many requests; try again later")
         if request.content_type not in ("application/xml", "text/xml"):
             raise TransportFault(415, "http.type", "messages are application/xml")
         if request.headers.get("Content-Encoding", "identity") != "identity":
@@ -129,6 +139,21 @@ class Listener:
         if not der:
             raise TransportFault(403, "tls.certificate", "a client certificate is needed")
         return fingerprint(der)
+
+
+async def _sent(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    """The reply; one that does not fit into the buffers of the socket must be read in good time."""
+    response = web.Response(body=body, content_type="application/xml")
+    if len(body) > _BUFFERED:
+        try:
+            async with asyncio.timeout(_BODY_S + len(body) / _BODY_BYTES_PER_S):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            logger.info("openadr2: %s reads too slowly, the connection is closed", request.remote)
+            if request.transport is not None:
+                request.transport.abort()
+    return response
 
 
 async def _body(request: web.BaseRequest, limit: int) -> bytes:

@@ -12,7 +12,9 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from adapters.openadr2 import build, codec, model
+from adapters.openadr2 import build, codec, model, server
+from adapters.openadr2.limits import Buckets, Limits
+from adapters.openadr2.server import Exchange, Listener
 from adapters.tls import fingerprint
 
 POLL = codec.encode(model.OadrPoll("ven-1"))
@@ -98,6 +100,76 @@ async def test_an_aborted_body_leaves_the_server_well(vtn) -> None:
     writer.transport.abort()
     await asyncio.sleep(0.02)
     assert (await vtn.post("OadrPoll", POLL))[0] == 200
+
+
+def test_a_bucket_holds_ten_seconds_worth() -> None:
+    now = 0.0
+    buckets = Buckets(2, lambda: now)
+    assert [buckets.take("a") for _ in range(21)] == [0.0] * 20 + [0.5]
+    assert buckets.take("b") == 0.0
+    now = 0.5
+    assert [buckets.take("a") for _ in range(2)] == [0.0, 0.5]
+    now = 100.0
+    assert buckets.take("a") == 0.0
+    for n in range(20_000):
+        buckets.take(str(n))
+    assert len(buckets._spent) == 10_000
+    assert Buckets(0).take("a") == 0.0
+
+
+async def test_too_often_is_429() -> None:
+    async def answer(exchange: Exchange) -> bytes:
+        return b"<a/>"
+
+    refusals: list[str] = []
+    limits = Limits(requests_per_s=1)
+    listener = Listener("", None, lambda _: True, answer, lambda _, fault: refusals.append(fault.rule), limits)
+    await listener.start("127.0.0.1", 0)
+    async with ClientSession() as http:
+        url = f"{listener.addresses[0]}/OpenADR2/Simple/2.0b/OadrPoll"
+        seen = []
+        for _ in range(11):
+            async with http.post(url, data=POLL, headers={"Content-Type": "text/xml"}) as reply:
+                seen.append((reply.status, reply.headers.get("Retry-After")))
+    await listener.stop()
+    assert seen == [(200, None)] * 10 + [(429, "1")]
+    assert refusals == ["http.rate"]
+
+
+async def test_connections_are_counted(around) -> None:
+    config = {"connections": 3, "connections_per_address": 2}
+    async with around.Vtn(around.Hub(), around.HandClock(), **config) as vtn:
+        host, port = vtn.adapter.status().listening[0].removeprefix("http://").split(":")
+        first = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.close()
+        for _, opened in first:
+            opened.close()
+            await opened.wait_closed()
+        await asyncio.sleep(0.02)
+        assert (await vtn.post("OadrPoll", POLL))[0] == 200
+
+
+async def test_who_does_not_read_is_cut_off(monkeypatch) -> None:
+    monkeypatch.setattr(server, "_BODY_S", 0.05)
+    monkeypatch.setattr(server, "_BODY_BYTES_PER_S", 1e12)
+
+    async def answer(exchange: Exchange) -> bytes:
+        return b"x" * 64_000_000
+
+    listener = Listener("", None, lambda _: True, answer, lambda _, fault: None)
+    await listener.start("127.0.0.1", 0)
+    host, port = listener.addresses[0].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(b"POST /OpenADR2/Simple/2.0b/OadrPoll HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\n")
+    writer.write(b"Content-Length: 0\r\n\r\n")
+    await asyncio.sleep(0.2)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(64_000_000)
+    writer.close()
+    await listener.stop()
 
 
 async def test_a_prefix_can_be_set(around) -> None:
