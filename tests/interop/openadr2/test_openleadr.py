@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from adapters.openadr2 import build
 from datamodels import Quantity
@@ -127,3 +128,48 @@ async def test_a_foreign_ven_registers_reports_obeys_and_leaves(world, around) -
     assert adapter.status().peers == {"ven.one": "not registered"}
     assert hub.load("report_request") == {}
     assert hub.refusals == []
+
+
+@pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
+async def test_a_foreign_ven_over_tls_with_signatures(around, tmp_path, kind: str) -> None:
+    """Both sides sign and verify; each event it acts upon, and each answer, went through both verifiers."""
+    ca = trustme.CA()
+    us, one = (around.Identity.issue(ca, name, rsa=kind == "RSA") for name in ("127.0.0.1", "one.example"))
+    ca.cert_pem.write_to_path(str(tmp_path / "ca"))
+    certificate, key = us.write(tmp_path / "us")
+    theirs = one.write(tmp_path / "one")
+    hub, home = around.Hub(), around.home("one")
+    config = {
+        "listen": "127.0.0.1:0",
+        "tls_certificate": certificate,
+        "tls_key": key,
+        "tls_client_ca": str(tmp_path / "ca"),
+        "security": "high",
+        "poll_frequency_s": 1,
+        "vens": [{"ven_name": "one", "fingerprint": one.fingerprint}],
+    }
+    clock = around.HandClock(real=True)
+    adapter = build(config, around.ports(hub, clock, home))
+    await adapter.start()
+    url = f"{adapter.status().listening[0]}/OpenADR2/Simple/2.0b"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("ven.py")),
+        *(url, "one", *theirs, str(tmp_path / "ca"), us.fingerprint[-29:]),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    ven = Ven(process)
+    try:
+        await ven.hears("registered")
+        await adapter.apply(home, around.plan("d1", home, clock.now() + timedelta(hours=1), (100, 200)))
+        assert (await ven.hears("event"))["values"] == [100, 200]
+        await _until(lambda: ("d1", 0, "ACCEPTED") in hub.statuses)
+        assert hub.refusals == []
+        signed = [b"SignatureValue" in raw for _, _, raw in hub.traced]
+        assert len(signed) > 6
+        assert all(signed)
+    finally:
+        process.kill()
+        await process.wait()
+        await adapter.stop()

@@ -1,6 +1,6 @@
 """A VEN made of openleadr's own client, as a process of its own. Speaks JSON lines on stdout; see `test_openleadr`.
 
-usage: ven.py VTN_URL VEN_NAME
+usage: ven.py VTN_URL VEN_NAME [CERTIFICATE KEY CA VTN_FINGERPRINT]; with the files over TLS, and signed
 """
 
 import asyncio
@@ -32,8 +32,10 @@ def told(event: dict) -> dict:
     }
 
 
-async def main(url: str, name: str) -> None:
-    client = OpenADRClient(ven_name=name, vtn_url=url, allow_jitter=False)
+async def main(url: str, name: str, *tls: str) -> None:
+    files = dict(zip(("cert", "key", "ca_file", "vtn_fingerprint"), tls, strict=False))
+    options = {"allow_jitter": False, "check_hostname": False, "show_fingerprint": False}
+    client = OpenADRClient(ven_name=name, vtn_url=url, **options, **files)
 
     async def power(
         date_from: datetime, date_to: datetime, sampling_interval: timedelta
