@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -79,9 +80,16 @@ def quantile(values: Sequence[float], percent: int) -> float:
 
 
 async def post_all(
-    url: str, bodies: Iterable[bytes], connections: int, content_type: str, expect: bytes = b""
+    url: str,
+    bodies: Iterable[bytes],
+    connections: int,
+    content_type: str,
+    expect: bytes = b"",
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[float, ...]:
     """Post each body once over `connections` keep-alive connections, each waiting for its answer; seconds of each.
+
+    `tls` is what an https address is talked to with.
 
     Raises:
         CannotMeasure: an answer is not 200, or does not contain `expect`.
@@ -99,7 +107,7 @@ async def post_all(
                 text = answer[:300].decode("utf-8", "replace")
                 raise CannotMeasure(f"{url} answers {response.status} where 200 is expected: {text}")
 
-    connector, patience = aiohttp.TCPConnector(limit=connections), aiohttp.ClientTimeout(total=60)
+    connector, patience = aiohttp.TCPConnector(limit=connections, ssl=tls or True), aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
         try:
             async with asyncio.TaskGroup() as group:

@@ -15,6 +15,7 @@ MODULES = (
     "interop.bench.uftp",
     "interop.bench.openadr2",
     "interop.bench.openadr3_push",
+    "interop.bench.openadr2_signed",
     "interop.bench.optimiser",
     "interop.bench.store",
 )

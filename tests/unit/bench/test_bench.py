@@ -104,7 +104,7 @@ def test_the_plain_programme_has_the_same_optimum(homes: int) -> None:
         assert ours.bound_eur - 1e-6 <= plain <= ours.cost_eur + 1e-6
 
 
-@pytest.mark.parametrize("name", ["uftp", "openadr2", "optimiser", "store"])
+@pytest.mark.parametrize("name", ["uftp", "openadr2", "openadr2-signed", "optimiser", "store"])
 def test_a_quick_run_gives_a_result_of_the_agreed_shape(name: str, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     environment = {"GRIDPARLEY_SHAPESHIFTER_PYTHON": None}
