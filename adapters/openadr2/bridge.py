@@ -9,7 +9,7 @@ from adapters.errors import Rejection
 from adapters.openadr2 import notices
 from adapters.openadr2.session import Outcome, Session
 from adapters.ports import Edit, Programmes
-from datamodels import Availability, EventOpt, Loss, ProgrammeEvent, ProgrammeReport, Ven
+from datamodels import Loss, Programme, ProgrammeEvent, ResourceGroup, Ven, VenResource
 
 __all__ = ["Bridge"]
 
@@ -49,21 +49,27 @@ class Bridge:
             logger.warning("openadr2: the programme model does not take %s: %s", edits[0].kind.__name__, error)
 
     def _edited(self, edits: Sequence[Edit]) -> None:
-        for edit in edits:
-            entry = edit.entry
-            if isinstance(entry, EventOpt | Availability | ProgrammeReport):
-                continue
-            if isinstance(entry, ProgrammeEvent):
-                self._refresh(events=[entry.id])
-            elif isinstance(entry, Ven):
-                self._refresh(vens=[entry.name] if entry.name in self._session.vens else [])
-            else:
-                self._refresh()
+        entries = [edit.entry for edit in edits]
+        if any(isinstance(entry, Programme | ResourceGroup) for entry in entries):
+            self._refresh()
+            return
+        if events := [entry.id for entry in entries if isinstance(entry, ProgrammeEvent)]:
+            self._refresh(events=events)
+        names = {self._named(entry) for entry in entries if isinstance(entry, Ven | VenResource)}
+        if vens := sorted(names & self._session.vens.keys()):
+            self._refresh(vens=vens)
+
+    def _named(self, entry: Ven | VenResource) -> str:
+        """The name of the VEN that an edit is about."""
+        if isinstance(entry, Ven):
+            return entry.name
+        owner = self._programmes.get(Ven, entry.ven) if self._programmes is not None else None
+        return owner.name if owner is not None else ""
 
     def _refresh(self, events: Sequence[str] | None = None, vens: Sequence[str] | None = None) -> None:
         changed, losses = notices.refresh(self._session, events, vens)
-        lost: dict[Loss, None] = dict.fromkeys(losses)
-        for loss in lost:
+        distinct: dict[Loss, None] = dict.fromkeys(losses)
+        for loss in distinct:
             logger.info("openadr2: 2.0b VENs do not get of an event: %s %s: %s", loss.field, loss.value, loss.why)
         for name in changed:
             self._tell(name)

@@ -6,6 +6,7 @@ VEN is told of events in programmes that have a market context. Of an event's ta
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ from datamodels import (
     Programme,
     ProgrammeEvent,
     ProgrammeTarget,
+    Resource,
     ResourceGroup,
     SignalInterval,
     VenResource,
@@ -49,7 +51,7 @@ from datamodels import Opt as OptType
 from datamodels import Ven as Enrolled
 from datamodels.payloads import UNITS, in_canonical, named
 
-__all__ = ["availability_edits", "enrolment", "heed", "live", "notice", "oadr_event", "refresh"]
+__all__ = ["availability_edits", "enrolment", "heed", "live", "oadr_event", "refresh"]
 
 _KEPT = timedelta(hours=1)
 """How long (market time) an event is known after its end, for late answers."""
@@ -72,11 +74,12 @@ def refresh(
         return set(), []
     changed: set[str] = set()
     losses: list[Loss] = []
+    around = _Around(session, programmes)
     for name in list(session.vens) if vens is None else vens:
         ven, told = session.vens[name], session.notices[name]
         for id in {*programmes.all(ProgrammeEvent), *told} if events is None else events:
             before, content = told.get(id), programmes.get(ProgrammeEvent, id)
-            fresh, lost = notice(session, programmes, ven, content) if content is not None else (None, ())
+            fresh, lost = _notice(session, around, ven, content) if content is not None else (None, ())
             if fresh is None and before is not None and not before.cancelled and session.was_told(before):
                 fresh = replace(before, withdrawn=True)
             if fresh == before or (fresh is None and before is None):
@@ -90,15 +93,34 @@ def refresh(
     return changed, losses
 
 
-def notice(
-    session: Session, programmes: Programmes, ven: Ven, content: ProgrammeEvent
+class _Around:
+    """The model and our resources, by VEN: looked up once for all of them."""
+
+    def __init__(self, session: Session, programmes: Programmes) -> None:
+        self.programmes = programmes
+        self.groups = programmes.all(ResourceGroup)
+        self.enrolled = {e.name: e for e in programmes.all(Enrolled).values()}
+        self.behind: defaultdict[str, list[VenResource]] = defaultdict(list)
+        for resource in programmes.all(VenResource).values():
+            self.behind[resource.ven].append(resource)
+        self.worded: dict[tuple[str, int, tuple[int, int]], Part | Loss] = {}
+        """Signals in 2.0b's words, by event, number and rated power: the same for most VENs."""
+        self.bound: defaultdict[str, dict[str, Resource]] = defaultdict(dict)
+        for ours in session.resources.values():
+            if ours.binding is not None and ours.binding.adapter == ADAPTER:
+                name, _, resource_id = ours.binding.address.partition("/")
+                self.bound[name][resource_id] = ours
+
+
+def _notice(
+    session: Session, around: _Around, ven: Ven, content: ProgrammeEvent
 ) -> tuple[Notice | None, tuple[Loss, ...]]:
     """What a VEN is told of an event (None: nothing), and what it does not get of it."""
-    programme = programmes.get(Programme, content.programme)
+    programme = around.programmes.get(Programme, content.programme)
     over = content.end is not None and content.end + _KEPT < session.clock.now()
     if programme is None or not programme.market_context or not ven.registration_id or over:
         return None, ()
-    site = _Site(session, programmes, ven)
+    site = _Site(around, ven)
     if site.target(programme.targets) is None:
         return None, ()
     target = site.target(content.targets)
@@ -106,8 +128,12 @@ def notice(
         return None, ()
     parts: list[Part] = []
     losses: list[Loss] = []
+    rated_w = site.rated_w(target)
     for n, signal in enumerate(content.signals):
-        found = _part(session, content, signal, str(n), site.rated_w(target))
+        key = content.id, n, rated_w
+        if key not in around.worded:
+            around.worded[key] = _part(session, content, signal, str(n), rated_w)
+        found = around.worded[key]
         if isinstance(found, Loss):
             losses.append(found)
         else:
@@ -115,24 +141,25 @@ def notice(
     losses += [Loss("reports", r.payload, "2.0b asks for reports on their own") for r in content.reports]
     if not parts:
         return None, tuple(losses)
-    return Notice(ven.name, content, programme.market_context, target, tuple(parts)), tuple(losses)
+    told = Notice(ven.name, content, programme.market_context, target, tuple(parts), content.end)
+    return told, tuple(losses)
 
 
 class _Site:
     """A VEN with all that a target may name of it."""
 
-    def __init__(self, session: Session, programmes: Programmes, ven: Ven) -> None:
+    def __init__(self, around: _Around, ven: Ven) -> None:
         self.ven = ven
-        self._bound = {name: session.resources[id] for name, id in session.bound(ven.name).items()}
-        enrolled = enrolled_as(programmes, ven)
-        behind = [r for r in programmes.all(VenResource).values() if enrolled is not None and r.ven == enrolled.id]
+        self._bound = around.bound.get(ven.name, {})
+        enrolled = around.enrolled.get(ven.name)
+        behind = around.behind.get(enrolled.id, []) if enrolled is not None else []
         self._resources = {*self._bound, *(r.name for r in behind)}
         granted = (*(enrolled.targets if enrolled is not None else ()), *(t for r in behind for t in r.targets))
         self._granted = {t.value for t in granted}
         members = {r.id for r in behind}
-        groups = programmes.all(ResourceGroup)
+        groups = around.groups.values()
         # A group may hold groups: as long as one is found, another may contain it.
-        while more := [g for g in groups.values() if g.id not in members and any(m.id in members for m in g.members)]:
+        while more := [g for g in groups if g.id not in members and any(m.id in members for m in g.members)]:
             members |= {g.id for g in more}
             self._granted |= {g.name for g in more}
 
@@ -370,6 +397,6 @@ def heed(session: Session, told: Notice, opt: str, failure: str, *, lock: bool) 
 def live(session: Session, ven: str, now: datetime) -> Iterator[Notice]:
     """The notices of a VEN that are not over, nor cancelled and known to be."""
     for told in session.notices[ven].values() if ven in session.notices else ():
-        past = told.content.end is not None and told.content.end <= now
+        past = told.end is not None and told.end <= now
         if not past and not (told.cancelled and session.heard(told)):
             yield told

@@ -117,6 +117,7 @@ class Notice:
     market_context: str
     target: EiTarget
     parts: tuple[Part, ...]
+    end: datetime | None
     withdrawn: bool = False
 
     @property
