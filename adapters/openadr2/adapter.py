@@ -296,6 +296,8 @@ class OpenAdr2Adapter:
 
     def _opened(self, caller: Caller, root: etree._Element) -> Seal | Problem | None:
         """The seal of a message, None where it needs none, or what is wrong with it."""
+        if not self._signing.concerns(root):
+            return None
         trusted = {caller.fingerprint} if caller.fingerprint else self._session.by_fingerprint
         named = self._named(caller, root[-1][0]) if len(root) and len(root[-1]) else ""
         return self._signing.opened(root, named, trusted)

@@ -114,7 +114,7 @@ def _first(valid: etree.XMLSchema) -> Any:
 
 def payload_element(root: etree._Element) -> etree._Element:
     """The payload inside oadrPayload/oadrSignedObject of a valid tree."""
-    signed = root.find(_SIGNED)
+    signed = next(root.iterchildren(_SIGNED), None)  # not `find`: see `ven_id_of`
     if signed is None or len(signed) != 1:
         raise TransportFault(400, "oadr.envelope", "there is not exactly one payload")
     return signed[0]

@@ -42,6 +42,10 @@ class Signing:
         """The level that holds for a VEN, or for a stranger that gives itself that name."""
         return self._levels.get(ven_name, self._listener)
 
+    def concerns(self, root: etree._Element) -> bool:
+        """Whether a message has to be looked at: it is signed, or some VEN must sign."""
+        return self._signer is not None or dsig.is_signed(root)
+
     def opened(self, root: etree._Element, ven_name: str, trusted: Container[str]) -> Seal | Problem | None:
         """The seal of a message, None where it has and needs none, or what is wrong with it."""
         if self.level(ven_name) is not Security.HIGH and not dsig.is_signed(root):
