@@ -202,10 +202,10 @@ class Spread:
         answer: FloatArray = self._sum("correct", target)
         return answer
 
-    def advance(self, primal: float, dual: float) -> None:
+    def advance(self, primal: float, dual: float, kept: float) -> None:
         """Nothing is answered, so it travels with the next call."""
         for share in self._shares:
-            share.remember("advance", primal, dual)
+            share.remember("advance", primal, dual, kept)
 
     def powers(self) -> dict[str, NDArray[Any]]:
         return {name: _whole(packed) for name, packed in _joined(self._ask("packed_powers")).items()}

@@ -63,15 +63,14 @@ def candidates(
         margins.resume(price, net, room_kw, dual)
     last: Iterate | None = None
     given, moved, nearest = -1, 0 if price is None else _SETTLING, np.inf
-    for last in iterate(shards, margins, price):
+    for last in iterate(shards, margins, scale, price):
         late = deadline is not None and time.monotonic() > deadline
-        distance = abs(last.cost - last.bound) / max(abs(last.bound), scale)
-        if distance <= _NEARER * nearest:
-            moved, nearest = last.number, distance
-        if distance <= _PROMISING * gap or late:
+        if last.apart <= _NEARER * nearest:
+            moved, nearest = last.number, last.apart
+        if last.apart <= _PROMISING * gap or late:
             given = last.number
             yield _raw(p, shards, margins, last, late)
-        if late or distance <= _EXACT or last.number - moved > _PATIENCE:
+        if late or last.apart <= _EXACT or last.number - moved > _PATIENCE:
             break
     if last is not None and given != last.number:
         yield _raw(p, shards, margins, last, False)
@@ -107,7 +106,7 @@ def _raw(p: Portfolio, shards: Sequence[Homes], margins: Margins, last: Iterate,
     return Raw(
         **powers,
         held=Held(**held) if held else None,
-        excess_kw=margins.excess(),
+        excess_kw=margins.excess(last.price),
         price_eur_per_kwh=-last.price / p.dt_h,
         bound_eur=last.bound,
         iterations=last.number,

@@ -26,6 +26,7 @@ _REGULAR = 1e-8
 _FIXED = 1e-9
 _MARGIN = 0.02
 _BLOCK = 4096  # what a kernel holds at once stays in the cache
+_LENGTHS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,29 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A direction: how far it may be followed before a slack or a multiplier reaches zero."""
+    """A direction: how far it may be followed before a slack or a multiplier reaches zero, at most 1.
+
+    `blocked` (2, lengths) counts the variables of which a slack or, second row, a multiplier does, by the length, in
+    equal parts of 1, at which it does.
+    """
 
     primal: float
     dual: float
     product: Product
+    blocked: FloatArray
 
     def __add__(self, other: Step) -> Step:
-        return Step(min(self.primal, other.primal), min(self.dual, other.dual), self.product + other.product)
+        return Step(
+            min(self.primal, other.primal),
+            min(self.dual, other.dual),
+            self.product + other.product,
+            self.blocked + other.blocked,
+        )
+
+    def beyond(self, blocked: int) -> tuple[float, float]:
+        """Lengths (primal, dual) at which no more than so many variables are blocked."""
+        passed = (np.cumsum(self.blocked, axis=1) <= blocked).sum(axis=1) / _LENGTHS
+        return max(self.primal, float(passed[0])), max(self.dual, float(passed[1]))
 
 
 class Box:
@@ -121,20 +137,19 @@ class Box:
 
     def move(self, gradient: FloatArray) -> Step:
         """Direction for `gradient` = A'dy + C'dlam, and how far it goes."""
-        shrink, fade, primal, dual, both = self._run["direct"](gradient, *self._bent(), self.free, self.dx)
-        return Step(_reach(shrink), _reach(fade), Product(self._at, primal, dual, both))
+        blocked = np.zeros((2, _LENGTHS))
+        shrink, fade, primal, dual, both = self._run["direct"](gradient, *self._bent(), self.free, self.dx, blocked)
+        return Step(1.0 / shrink, 1.0 / fade, Product(self._at, primal, dual, both), blocked)
 
-    def advance(self, primal: float, dual: float) -> None:
+    def advance(self, primal: float, dual: float, kept: float) -> None:
+        """Follow the direction, and keep at least the share `kept` of each slack and multiplier: what would go beyond
+        stops there, and its rows lack the rest."""
         self._run["follow"](
-            primal, dual, self.target, self.past, self.dx, self.xl, self.xu, self.zl, self.zu, self.free
+            primal, dual, kept, self.target, self.past, self.dx, self.xl, self.xu, self.zl, self.zu, self.free
         )
 
     def _bent(self) -> tuple[float | FloatArray, ...]:
         return self.target, self.past, self.theta, self.reduced, self.xl, self.xu, self.zl, self.zu
-
-
-def _reach(shrink: float) -> float:
-    return 1.0 / shrink if shrink > 1e-12 else 1e12
 
 
 @kernel
@@ -197,14 +212,12 @@ def direct(
     zu: FloatArray,
     free: NDArray[np.bool_],
     dx: FloatArray,
+    blocked: FloatArray,
 ) -> tuple[float, float, float, float, float]:
-    """The direction, the inverse step lengths, and the terms of the complementarity polynomial; block by block.
-
-    The largest are kept side by side and compared at the end: compilers do that many at a time.
-    """
+    """The direction, the inverse step lengths (at least 1), the terms of the complementarity polynomial, and what is
+    blocked where (`Step`); block by block."""
     primal, dual, both = 0.0, 0.0, 0.0
-    size = min(_BLOCK, dx.size)
-    shrink, fade = np.zeros(size), np.zeros(size)
+    most, lengths = np.ones(2), blocked.shape[1]
     for begin in range(0, dx.size, _BLOCK):
         end = min(begin + _BLOCK, dx.size)
         z, w, move = zl[begin:end], zu[begin:end], free[begin:end]
@@ -217,20 +230,23 @@ def direct(
         above = d * above
         low = move * (low - z - z * below)
         high = move * (high - w + w * above)
-        k = end - begin
-        shrink[:k] = np.maximum(shrink[:k], np.maximum(above, -below))
-        fade[:k] = np.maximum(fade[:k], np.maximum(-low / z, -high / w))
+        shrink, fade = np.maximum(above, -below), np.maximum(-low / z, -high / w)
+        for n, inverse in enumerate((shrink, fade)):
+            most[n] = max(most[n], inverse.max())
+            length = np.minimum(lengths / inverse[inverse > 1.0], lengths - 1).astype(np.int64)
+            blocked[n] += np.bincount(length, minlength=lengths)
         primal += np.dot(d, z - w)
         dual += np.dot(xl[begin:end], low) + np.dot(xu[begin:end], high)
         both += np.dot(d, low - high)
         dx[begin:end] = d
-    return shrink.max(), fade.max(), primal, dual, both
+    return most[0], most[1], primal, dual, both
 
 
 @kernel
 def follow(
     primal: float,
     dual: float,
+    kept: float,
     target: float,
     past: FloatArray,
     dx: FloatArray,
@@ -247,7 +263,8 @@ def follow(
         r, s = past[begin:end] * below, past[begin:end] * above
         low = target * below + z * r * (1.0 + r) - z - z * d * below
         high = target * above - w * s * (1.0 - s) - w + w * d * above
-        zl[begin:end] = z + dual * free[begin:end] * low
-        zu[begin:end] = w + dual * free[begin:end] * high
-        xl[begin:end] += primal * d
-        xu[begin:end] -= primal * d
+        zl[begin:end] = np.maximum(z + dual * free[begin:end] * low, kept * z)
+        zu[begin:end] = np.maximum(w + dual * free[begin:end] * high, kept * w)
+        step = np.clip(primal * d, -(1.0 - kept) * xl[begin:end], (1.0 - kept) * xu[begin:end])
+        xl[begin:end] += step
+        xu[begin:end] -= step

@@ -28,6 +28,12 @@ _FOLLOW = 0.995
 _MOST = 100
 _STUCK = 1e-6
 _BARELY = 1e-6
+_FREE, _KEPT = 1e-5, 0.1
+_ROUGH = 1e-3
+"""This share of the variables may stop short of a step, where so much is left of them, while cost and bound are
+further apart than that, relatively.
+
+A step common to all is else as short as one variable of a million wants it, the shorter the more homes there are."""
 
 
 class Margins:
@@ -95,9 +101,9 @@ class Margins:
     def weights(self) -> FloatArray:
         return np.asarray(self.box.theta.reshape(3, *self.shape).sum(axis=0))
 
-    def excess(self) -> FloatArray:
-        """over + under (G,T) kW."""
-        return np.asarray(self.box.x.reshape(3, *self.shape)[1:].sum(axis=0))
+    def excess(self, price: FloatArray) -> FloatArray:
+        """over + under (G,T) kW, where the price is on its way to the penalty: elsewhere they are on theirs to 0."""
+        return np.asarray((np.abs(price) > self.penalty / 2) * self.box.x.reshape(3, *self.shape)[1:].sum(axis=0))
 
 
 def _flat(*parts: FloatArray) -> FloatArray:
@@ -106,20 +112,22 @@ def _flat(*parts: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """`cost` of the iterate, not yet feasible, and the best `bound` so far, EUR; `price` (G,T) is lam.
+    """`bound` is the best so far, EUR, `apart` how far the iterate's cost is from it; `price` (G,T) is lam.
 
     What the limits' rows lack counts with the penalty: else an iterate far from feasible might look good.
     """
 
     number: int
-    cost: float
     bound: float
+    apart: float
     price: FloatArray
 
 
-def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None = None) -> Iterator[Iterate]:
+def iterate(
+    shards: Sequence[Homes], margins: Margins, scale: float, price: FloatArray | None = None
+) -> Iterator[Iterate]:
     """Yield the start (at `price`, by default 0) and the state after each step, until the caller stops, or nothing
-    moves any more."""
+    moves any more. Differences are relative to the larger of |bound| and `scale` (EUR)."""
     box = margins.box
     if price is None:
         price = np.zeros(margins.shape)
@@ -135,24 +143,28 @@ def iterate(shards: Sequence[Homes], margins: Margins, price: FloatArray | None 
         spent = (
             state.cost + float(margins.cost @ box.x) + float(np.vdot(margins.limited * margins.penalty, np.abs(short)))
         )
-        yield Iterate(number, spent, best, price)
+        apart = abs(spent - best) / max(abs(best), scale)
+        yield Iterate(number, best, apart, price)
         try:
             with np.errstate(all="ignore"):  # numbers that have lost their meaning are found out by what they add up to
-                move, primal, dual = _step(shards, margins, state, price, short)
+                free = int(_FREE * state.count) if apart > _ROUGH else 0
+                move, primal, dual = _step(shards, margins, state, price, short, free)
         except LinAlgError:
             return
         if max(primal, dual) < _STUCK:
             return
+        kept = _KEPT if free else 1.0 - _FOLLOW
         for shard in shards:
-            shard.advance(primal, dual)
-        box.advance(primal, dual)
+            shard.advance(primal, dual, kept)
+        box.advance(primal, dual, kept)
         price = price + dual * move
 
 
 def _step(
-    shards: Sequence[Homes], margins: Margins, state: State, price: FloatArray, short: FloatArray
+    shards: Sequence[Homes], margins: Margins, state: State, price: FloatArray, short: FloatArray, free: int
 ) -> tuple[FloatArray, float, float]:
-    """The next change of prices (G,T), and how far everybody is to follow it: primal and dual step length.
+    """The next change of prices (G,T), and how far everybody is to follow it: primal and dual step length. `free` of the
+    homes' variables need not.
 
     Raises:
         LinAlgError: the numbers have lost all meaning; nothing has moved.
@@ -168,15 +180,16 @@ def _step(
     solve = _system(offers.slope, margins)
     move = solve(short - at_points(offers.moved) + margins.gather(box.pull()))
     step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
-    affine = step.product.after(min(1.0, step.primal), min(1.0, step.dual)) / count
+    affine = step.product.after(step.primal, step.dual) / count
     target = mu * min(1.0, max(affine / mu, 0.0)) ** 3
     moved = reduce(add, [shard.correct(target) for shard in shards])
     box.correct(target)
     move = solve(short - at_points(moved) + margins.gather(box.pull()))
-    step = reduce(add, [shard.direction(at_groups(move)) for shard in shards]) + box.move(margins.spread(move))
-    if not np.isfinite([step.primal, step.dual, step.product.after(1.0, 1.0)]).all():
+    step, own = reduce(add, [shard.direction(at_groups(move)) for shard in shards]), box.move(margins.spread(move))
+    if not np.isfinite([step.primal, step.dual, step.product.after(1.0, 1.0), own.product.after(1.0, 1.0)]).all():
         raise LinAlgError("not finite")
-    return move, min(1.0, _FOLLOW * step.primal), min(1.0, _FOLLOW * step.dual)
+    primal, dual = step.beyond(free)
+    return move, _FOLLOW * min(primal, own.primal), _FOLLOW * min(dual, own.dual)
 
 
 def _system(slope: FloatArray, margins: Margins) -> Callable[[FloatArray], FloatArray]:

@@ -46,7 +46,7 @@ class Homes(Protocol):
 
     def correct(self, target: float) -> FloatArray: ...
 
-    def advance(self, primal: float, dual: float) -> None: ...
+    def advance(self, primal: float, dual: float, kept: float) -> None: ...
 
     def powers(self) -> dict[str, NDArray[Any]]: ...
 
@@ -107,9 +107,9 @@ class Together:
     def correct(self, target: float) -> FloatArray:
         return reduce(add, [part.correct(target) for part in self._parts])
 
-    def advance(self, primal: float, dual: float) -> None:
+    def advance(self, primal: float, dual: float, kept: float) -> None:
         for part in self._parts:
-            part.advance(primal, dual)
+            part.advance(primal, dual, kept)
 
     def powers(self) -> dict[str, NDArray[Any]]:
         return joined([part.powers() for part in self._parts])

@@ -72,8 +72,10 @@ def direct(
     zu: FloatArray,
     free: NDArray[np.bool_],
     dx: FloatArray,
+    blocked: FloatArray,
 ) -> tuple[float, float, float, float, float]:
-    shrink, fade, primal, dual, both = 0.0, 0.0, 0.0, 0.0, 0.0
+    shrink, fade, primal, dual, both = 1.0, 1.0, 0.0, 0.0, 0.0
+    lengths = blocked.shape[1]
     for i in range(dx.size):
         if not free[i]:
             dx[i] = 0.0
@@ -88,8 +90,14 @@ def direct(
         above = d * above
         low = low - z - z * below
         high = high - w + w * above
-        shrink = max(shrink, above, -below)
-        fade = max(fade, -low / z, -high / w)
+        inverse = max(above, -below)
+        if inverse > 1.0:
+            shrink = max(shrink, inverse)
+            blocked[0, min(int(lengths / inverse), lengths - 1)] += 1.0
+        inverse = max(-low / z, -high / w)
+        if inverse > 1.0:
+            fade = max(fade, inverse)
+            blocked[1, min(int(lengths / inverse), lengths - 1)] += 1.0
         primal += d * (z - w)
         dual += xl[i] * low + xu[i] * high
         both += d * (low - high)
@@ -101,6 +109,7 @@ def direct(
 def follow(
     primal: float,
     dual: float,
+    kept: float,
     target: float,
     past: FloatArray,
     dx: FloatArray,
@@ -116,7 +125,8 @@ def follow(
         d, z, w = dx[i], zl[i], zu[i]
         below, above = 1.0 / xl[i], 1.0 / xu[i]
         r, s = past[i] * below, past[i] * above
-        zl[i] = z + dual * (target * below + z * r * (1.0 + r) - z - z * d * below)
-        zu[i] = w + dual * (target * above - w * s * (1.0 - s) - w + w * d * above)
-        xl[i] += primal * d
-        xu[i] -= primal * d
+        zl[i] = max(z + dual * (target * below + z * r * (1.0 + r) - z - z * d * below), kept * z)
+        zu[i] = max(w + dual * (target * above - w * s * (1.0 - s) - w + w * d * above), kept * w)
+        step = min(max(primal * d, (kept - 1.0) * xl[i]), (1.0 - kept) * xu[i])
+        xl[i] += step
+        xu[i] -= step

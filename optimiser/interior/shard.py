@@ -176,8 +176,9 @@ class Shard:
         self.box.correct(target)
         return self._response()
 
-    def advance(self, primal: float, dual: float) -> None:
-        self.box.advance(primal, dual)
+    def advance(self, primal: float, dual: float, kept: float) -> None:
+        """Go so far; `kept`: see `Box.advance`."""
+        self.box.advance(primal, dual, kept)
         self.balance += dual * self.dy
         for y, dy in zip(self.stored, self.dstored, strict=True):
             y += dual * dy

@@ -253,9 +253,9 @@ class ChoosingShard(Shard):
         self.shares.correct(target)
         return super().correct(target)
 
-    def advance(self, primal: float, dual: float) -> None:
-        super().advance(primal, dual)
-        self.shares.advance(primal, dual)
+    def advance(self, primal: float, dual: float, kept: float) -> None:
+        super().advance(primal, dual, kept)
+        self.shares.advance(primal, dual, kept)
         for crowd, dp in zip(self._crowds, self._dmultiplier, strict=True):
             crowd.multiplier += dual * dp
 

@@ -199,7 +199,7 @@ def test_what_is_compiled_instead_computes_the_same(monkeypatch: pytest.MonkeyPa
         box.correct(0.01)
         pull = box.pull()
         steps.append(box.move(gradients[1]))
-        box.advance(0.4, 0.3)
+        box.advance(0.4, 0.3, 0.005)
         found.append(np.concatenate([pull, box.xl, box.xu, box.zl, box.zu, *[[s.primal, s.dual] for s in steps]]))
         found[-1] = np.append(found[-1], [bound, steps[1].product.after(0.5, 0.7)])
     assert np.allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
