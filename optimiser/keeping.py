@@ -128,8 +128,9 @@ def _mixed(p: Portfolio, limits: Limits, tariffs: Tariffs, first: Raw, second: R
     moved, inside = nets[1] - nets[0], limits.membership[:, p.group]
     rows, room, excess_at = [], [], []
     for sign, bound in ((1.0, limits.hi_kw), (-1.0, limits.lo_kw)):
-        worst = np.maximum(sign * (sums[0] - bound), sign * (sums[1] - bound))
-        for g, t in np.argwhere(np.isfinite(bound) & (worst > 0)):
+        # Neither answer need be beyond a limit for a mixture to be: some homes may go along, and others not.
+        most = sign * sums[0] + limits.net_kw(p, np.maximum(sign * moved, 0.0))
+        for g, t in np.argwhere(np.isfinite(bound) & (most > sign * bound)):
             rows.append(sign * moved[:, t] * inside[g])
             room.append(sign * (bound[g, t] - sums[0][g, t]))
             excess_at.append((g, t))
