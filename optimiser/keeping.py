@@ -148,10 +148,12 @@ def _mixed(p: Portfolio, limits: Limits, tariffs: Tariffs, first: Raw, second: R
         share = np.clip(result.x[: p.homes], 0.0, 1.0)
         np.maximum.at(excess, where, result.x[p.homes :])
     powers = {n: getattr(first, n) + share[:, None] * (getattr(second, n) - getattr(first, n)) for n in POWERS}
+    same = np.array_equal(first.price_eur_per_kwh, second.price_eur_per_kwh)  # a mixture has those of one of its parts
     proofs = [
-        certain_bound(p, limits, tariffs, answer.price_eur_per_kwh, answer.multipliers) for answer in (first, second)
+        certain_bound(p, limits, tariffs, answer.price_eur_per_kwh, answer.multipliers)
+        for answer in (first, second)[same:]
     ]
-    prover = first if proofs[0] > proofs[1] else second
+    prover = second if proofs[-1] >= proofs[0] else first
     return replace(prover, **powers, excess_kw=excess, bound_eur=max(proofs))
 
 

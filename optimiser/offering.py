@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datamodels import Problem
 from optimiser.envelopes import Shortfall
 from optimiser.keeping import Kept
-from optimiser.planning import schedule
+from optimiser.planning import ready, schedule
 from optimiser.plans import Plan
 from optimiser.portfolio import FloatArray, InputError, IntArray, Limits, Portfolio, Tariffs, check
 from optimiser.rolling import State, again, check_past
@@ -127,10 +127,13 @@ def offers(
     base_w = baseline.group_w[0] if request.prognosis_w is None else np.asarray(request.prognosis_w, np.int64)
     absolute = request.limits or Limits.none(portfolio.groups, portfolio.isps)
 
-    begin = state or State.foreseen(portfolio, baseline, now)
-    problems = check(portfolio, absolute, tariffs) + check_past(portfolio, now, begin, baseline, None)
+    then = state or State.foreseen(portfolio, baseline, now)
+    problems = check(portfolio, absolute, tariffs) + check_past(portfolio, now, then, baseline, None)
     if problems:
         raise InputError(problems)
+
+    whole_day = now == 0 and state is None
+    homes = ready(portfolio, tariffs) if whole_day else None
 
     def solve(limits: Limits, gap: float, kept: Kept | None = None) -> Plan:
         options: dict[str, Any] = {
@@ -139,12 +142,12 @@ def offers(
             "time_preference_eur_per_kwh": time_preference_eur_per_kwh,
             "kept": kept,
         }
-        if now == 0 and state is None:
-            return schedule(portfolio, limits, tariffs, **options)
-        options |= {"now": now, "state": begin, "earlier": baseline, "measured_net_kw": None}
+        if whole_day:
+            return schedule(portfolio, limits, tariffs, begin=homes, **options)
+        options |= {"now": now, "state": then, "earlier": baseline, "measured_net_kw": None}
         return again(portfolio, limits, tariffs, **options)
 
-    reference = baseline if now == 0 and state is None else solve(absolute, gap)
+    reference = baseline if whole_day else solve(absolute, gap)
     levels = np.linspace(_LEAST_LEVEL, 1.0, k) if k > 1 else np.ones(1)
     wants = [np.rint(level * need) for level in levels]
     bounds = [_at_level(request, absolute, base_w, wanted, past) for wanted in wants]
@@ -155,9 +158,9 @@ def offers(
         power = np.where(wanted < 0, np.clip(delivered, wanted, 0.0), np.clip(delivered, 0.0, wanted)).astype(np.int64)
         dearest = max(dearest, round(_worth(way) - _worth(reference), 6))
         short = _falls_short(wanted, power) + _too_late(request, past) + _breaks_room(request, delivered, past)
-        homes = tuple(s for s in way.problems if s.home is not None)
+        missed = tuple(s for s in way.problems if s.home is not None)
         options.append(
-            PricedOption(float(level), dearest, _unsure(way) + _unsure(reference), power, way, homes + short)
+            PricedOption(float(level), dearest, _unsure(way) + _unsure(reference), power, way, missed + short)
         )
     return options[::-1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from optimiser.portfolio import FloatArray, InputError, Limits, Portfolio, Tarif
 from optimiser.repair import PER_HOME, Trajectories, repair
 from optimiser.schedules import Choices
 
-__all__ = ["diagnose", "gains_by_machine_code", "plan", "schedule"]
+__all__ = ["Ready", "diagnose", "gains_by_machine_code", "plan", "ready", "schedule"]
 
 _EASE = 1e-9
 _TOLERANCE = 1e-6
@@ -86,6 +86,27 @@ def diagnose(portfolio: Portfolio, limits: Limits, tariffs: Tariffs) -> list[Sho
     return list(plan(portfolio, limits, tariffs).problems)
 
 
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Homes that can keep their needs, whatever the limits: `settled` where nothing is left to choose, with what had to
+    be given up for it."""
+
+    eased: Portfolio
+    problems: tuple[Shortfall, ...]
+    settled: Portfolio
+    given_up: tuple[Shortfall, ...]
+
+
+def ready(portfolio: Portfolio, tariffs: Tariffs, present: Present | None = None) -> Ready:
+    """What all plans of the same homes begin with. `present`: see `schedule`."""
+    eased, problems = relax(portfolio, present)
+    if len(eased.appliances) or len(eased.modes):
+        eased, unreached = within_reach(eased)
+        return Ready(eased, (*problems, *unreached), eased, ())
+    settled, given_up = _within_connections(eased, tariffs)
+    return Ready(eased, tuple(problems), settled, tuple(given_up))
+
+
 def schedule(
     portfolio: Portfolio,
     limits: Limits,
@@ -98,22 +119,22 @@ def schedule(
     spent_eur: float = 0.0,
     carrier: Carrier | None = None,
     kept: Kept | None = None,
+    begin: Ready | None = None,
 ) -> Plan:
     """`plan` for input that is known to be sound. `present` says which homes have a battery, EV, heat pump even where
     their ratings are all 0 now, so that needs which died with a device are reported; `spent_eur` is what the day has
     cost already: the gap of a plan that keeps the limits is relative to the whole day. `kept` is an earlier answer that
-    may still be good enough."""
+    may still be good enough, `begin` what `ready` says of these homes, where that is known."""
     began, deadline = time.process_time(), None if budget_s is None else time.monotonic() + budget_s
     scale = bill_scale(portfolio, tariffs)
-    eased, problems = relax(portfolio, present)
-    if len(eased.appliances) or len(eased.modes):
-        eased, unreached = within_reach(eased)
-        problems = problems + unreached
+    begin = begin or ready(portfolio, tariffs, present)
+    eased = begin.eased
     best: Plan | None = None
     done = False
     for device in _decisions(eased, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier):
-        settled = eased if device is None else fixed(eased, device.schedules)
-        settled, more = _within_connections(settled, tariffs)
+        settled, more = begin.settled, [*begin.given_up]
+        if device is not None:
+            settled, more = _within_connections(fixed(eased, device.schedules), tariffs)
         for raw in _candidates(settled, limits, tariffs, gap, deadline, time_preference_eur_per_kwh, carrier, kept):
             way = _repaired(settled, limits, raw, excess_kw=raw.excess_kw)
             way = _connected(settled, limits, tariffs, way, raw.price_eur_per_kwh)
@@ -129,7 +150,7 @@ def schedule(
                 price=raw.price_eur_per_kwh,
                 multipliers=raw.multipliers,
                 bound=bound,
-                problems=problems + more + _overloads(way.unkept_kw),
+                problems=[*begin.problems, *more, *_overloads(way.unkept_kw)],
                 iterations=raw.iterations,
                 cpu_s=time.process_time() - began,
                 asked_gap=enough,

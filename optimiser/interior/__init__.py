@@ -7,6 +7,8 @@ every iterate is certified; feasibility is left to the repair.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -100,8 +102,18 @@ def warm_up() -> bool:
     return fast.warm_up(rehearse)
 
 
+def _give_back() -> None:
+    """Return freed memory to the system: what the shards gave up lies in pieces between what they keep, and the repair
+    asks for arrays of all homes. Only glibc needs telling."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
 def _raw(p: Portfolio, shards: Sequence[Homes], margins: Margins, last: Iterate, late: bool) -> Raw:
-    powers = joined([shard.powers() for shard in shards])
+    parts = [shard.powers() for shard in shards]
+    _give_back()
+    powers = joined(parts)
     held = {name: powers.pop(f"held_{name}") for name in HELD if f"held_{name}" in powers}
     return Raw(
         **powers,

@@ -120,7 +120,7 @@ class Box:
     def aim(self, reduced: FloatArray) -> None:
         """Weights theta = 1 / (zl/xl + zu/xu) for the affine direction at the costs `reduced` (kept)."""
         self.reduced, self.target = reduced, 0.0
-        self.past, self.dx, self.theta = (np.zeros_like(self.xl) for _ in range(3))
+        self.past, self.dx, self.theta = np.zeros_like(self.xl), np.empty_like(self.xl), np.empty_like(self.xl)
         self._at = self.complementarity()
         self._run["weigh"](self.xl, self.xu, self.zl, self.zu, self.free, _REGULAR, self.theta)
 

@@ -163,8 +163,8 @@ def iterate(
 def _step(
     shards: Sequence[Homes], margins: Margins, state: State, price: FloatArray, short: FloatArray, free: int
 ) -> tuple[FloatArray, float, float]:
-    """The next change of prices (G,T), and how far everybody is to follow it: primal and dual step length. `free` of the
-    homes' variables need not.
+    """The next change of prices (G,T), and how far everybody is to follow it: primal and dual step length. `free` of
+    the homes' variables need not.
 
     Raises:
         LinAlgError: the numbers have lost all meaning; nothing has moved.

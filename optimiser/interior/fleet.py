@@ -66,11 +66,12 @@ def in_process(p: Portfolio, tariffs: Tariffs, nudge_eur_per_kwh: float, *, grou
 
 
 def joined(powers: Sequence[dict[K, NDArray[Any]]]) -> dict[K, NDArray[Any]]:
-    """What several groups of homes give, one after the other; some have devices that others lack."""
+    """What several groups of homes give, one after the other, and taken from them; some have devices that others
+    lack."""
     if len(powers) == 1:
         return powers[0]
     names = dict.fromkeys(name for power in powers for name in power)
-    return {name: np.concatenate([power[name] for power in powers if name in power]) for name in names}
+    return {name: np.concatenate([power.pop(name) for power in powers if name in power]) for name in names}
 
 
 def resumed(

@@ -33,13 +33,13 @@ class Kin:
     """Homes with equally many stores.
 
     `homes` is their stretch in the layout's order, `kind` (stores, homes) what fills each slot, `batteries` the
-    positions (within the stretch) of those whose slot 0 is a battery. `a` (stores, homes), `up` (T, stores, homes),
+    first of them, whose slot 0 is a battery. `a` (stores, homes), `up` (T, stores, homes),
     `down` (batteries,), `rest` (T, stores, homes) right-hand side.
     """
 
     homes: slice
     kind: IntArray
-    batteries: IntArray
+    batteries: slice
     a: FloatArray
     up: FloatArray
     down: FloatArray
@@ -53,6 +53,10 @@ class Kin:
     @property
     def count(self) -> int:
         return int(self.kind.shape[1])
+
+    @property
+    def discharging(self) -> int:
+        return int(self.batteries.stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ class Layout:
         self.isps, self.count, self.groups, self.dt_h = p.isps, p.homes, groups, p.dt_h
         present = np.stack([_has_battery(p), p.has_ev, p.has_heat_pump])
         number = present.sum(axis=0)
-        self.order: IntArray = np.lexsort((~present[_BATTERY], p.group, number))
+        self.order: IntArray = np.lexsort((p.group, ~present[_BATTERY], number))
         self.group: IntArray = p.group[self.order]
         self.load = _timed(p.load_kw, self.order)
         self.pv: IntArray = np.flatnonzero(np.asarray((p.pv_kw > 0).any(axis=1))[self.order])
@@ -93,7 +97,7 @@ class Layout:
         t = self.isps
         shapes: list[tuple[int, ...]] = [(t, self.count), (t, self.count), (t, self.pv.size)]
         shapes += [(t, kin.stores, kin.count) for kin in self.kins] * 2
-        shapes += [(t, kin.batteries.size) for kin in self.kins]
+        shapes += [(t, kin.discharging) for kin in self.kins]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         self._blocks = list(zip(np.concatenate([[0], ends[:-1]]).tolist(), ends.tolist(), shapes, strict=True))
         self.size = int(ends[-1])
@@ -102,7 +106,7 @@ class Layout:
         place = np.flatnonzero(number[self.order] == k)
         homes = self.order[place]
         kind = np.argsort(~present[:, homes], axis=0, kind="stable")[:k]
-        batteries = np.flatnonzero(kind[0] == _BATTERY)
+        batteries = slice(0, int((kind[0] == _BATTERY).sum()))
         box = store_boxes(p)
         slot = (kind, homes[None, :].repeat(k, axis=0))
         a = np.stack([np.ones(p.homes), np.ones(p.homes), p.th_a])[slot]
@@ -179,7 +183,7 @@ class Layout:
             here -= v.u[n].sum(axis=1)
             row = v.x[n] - kin.up * v.u[n]
             row[1:] -= kin.a * v.x[n][:-1]
-            if kin.batteries.size:
+            if kin.discharging:
                 here[:, kin.batteries] += v.d[n]
                 row[:, 0, kin.batteries] += kin.down * v.d[n]
             stored.append(row)
@@ -199,7 +203,7 @@ class Layout:
             v.u[n][:] -= here[:, None, :]
             v.x[n][:] = stored[n]
             v.x[n][:-1] -= kin.a * stored[n][1:]
-            if kin.batteries.size:
+            if kin.discharging:
                 np.multiply(kin.down, stored[n][:, 0, kin.batteries], out=v.d[n])
                 v.d[n][:] += here[:, kin.batteries]
         return out

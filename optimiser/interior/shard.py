@@ -113,7 +113,7 @@ class Shard:
         for n, kin in enumerate(lay.kins):
             here = weight[:, kin.homes]
             here += theta.u[n].sum(axis=1)
-            if kin.batteries.size:
+            if kin.discharging:
                 here[:, kin.batteries] += theta.d[n]
         self.inverse_weight = 1.0 / weight
         slope = np.zeros((lay.groups, lay.isps, lay.isps))
@@ -123,7 +123,7 @@ class Shard:
         for n, kin in enumerate(lay.kins):
             lever = kin.up * theta.u[n]
             square = kin.up * lever
-            if kin.batteries.size:
+            if kin.discharging:
                 falling = kin.down * theta.d[n]
                 lever[:, 0, kin.batteries] += falling
                 square[:, 0, kin.batteries] += kin.down * falling
