@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog
 
 from optimiser.portfolio import FloatArray, IntArray, Limits, Portfolio, Tariffs
+from optimiser.quiet import milp
 from optimiser.schedules import Choices, Held, Kind, Schedules
 
 __all__ = ["POWERS", "Model", "Raw", "bound", "build", "coupling_box", "solve", "whole"]

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog
 
 from optimiser.portfolio import FloatArray, Limits
+from optimiser.quiet import milp
 
 __all__ = ["Agreement", "Award", "Column", "Member", "Negotiation", "negotiate"]
 

@@ -12,9 +12,10 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint
 
 from datamodels import FlexOffer, IspSeries, OfferOption
+from optimiser.quiet import milp
 
 __all__ = ["Choice", "Pick", "Room", "choose"]
 
