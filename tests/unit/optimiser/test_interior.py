@@ -199,10 +199,27 @@ def test_what_is_compiled_instead_computes_the_same(monkeypatch: pytest.MonkeyPa
         box.correct(0.01)
         pull = box.pull()
         steps.append(box.move(gradients[1]))
-        box.advance(0.4, 0.3, 0.005)
+        box.advance(0.9, 0.8, 0.3)
         found.append(np.concatenate([pull, box.xl, box.xu, box.zl, box.zu, *[[s.primal, s.dual] for s in steps]]))
+        found[-1] = np.concatenate([found[-1], *[step.blocked.ravel() for step in steps]])
         found[-1] = np.append(found[-1], [bound, steps[1].product.after(0.5, 0.7)])
     assert np.allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_what_would_leave_its_box_stops_short_of_it_and_is_counted() -> None:
+    """Three variables at the middle of a box of width 2, pushed by 0.5, 1.25 and -4 times their slack."""
+    box = Box(np.full(3, 2.0), np.ones(3), 1.0, 1.0)
+    box.aim(np.zeros(3))
+    step = box.move(np.array([0.5, 1.25, -4.0]) / box.theta)
+    assert step.primal == pytest.approx(0.25)
+    assert step.beyond(0)[0] == pytest.approx(0.25)
+    assert step.beyond(1)[0] == pytest.approx(0.8, abs=1 / 64)
+    assert step.beyond(2)[0] == 1.0
+    before = np.stack([box.zl, box.zu])
+    box.advance(1.0, 1.0, 0.1)
+    assert box.xl == pytest.approx([1.5, 1.9, 0.1])
+    assert box.xl + box.xu == pytest.approx(np.full(3, 2.0))
+    assert (np.stack([box.zl, box.zu]) >= 0.1 * before - 1e-12).all()
 
 
 def test_what_a_plan_holds_goes_into_the_variables_and_out_again() -> None:

@@ -45,6 +45,32 @@ def test_any_prices_and_multipliers_prove_a_bound_and_those_of_a_solver_its_own(
         assert certain_bound(p, limits, tariffs, price, wild) <= raw.bound_eur + 1e-9
 
 
+def test_a_mixture_keeps_limits_that_neither_of_its_plans_is_beyond() -> None:
+    """Two cars at two hours, one in each: each car would rather take the share in which it charges at the cheap one."""
+    p, _, _ = neighbourhood(2, 1)
+    p = replace(p, load_kw=np.zeros((2, 96)), ev_max_kw=np.ones((2, 96)))
+    buy, high, one = np.full((2, 96), 0.5), np.full((1, 96), np.inf), np.zeros((2, 96))
+    buy[:, 0], high[0, 0] = 0.1, 1.2
+    one[0, 0] = one[1, 1] = 1.0
+    limits = Limits(np.full((1, 96), -np.inf), high)
+    idle = {name: np.zeros((2, 96)) for name in central.POWERS}
+    first, second = (
+        central.Raw(
+            **idle | {"ev_kw": ev},
+            excess_kw=np.zeros((1, 96)),
+            price_eur_per_kwh=np.zeros((1, 96)),
+            bound_eur=-np.inf,
+            iterations=0,
+            multipliers=np.zeros((2, 4, 96)),
+        )
+        for ev in (one, one[::-1])
+    )
+    kept = keeping.Kept((first, second), np.zeros(2, bool), 1.0)
+    (mixed,) = keeping.patches(p, limits, Tariffs(buy, buy - 0.1), kept, 0.0)
+    assert mixed.ev_kw[:, 0].sum() == pytest.approx(1.2)
+    assert mixed.ev_kw.sum(axis=1) == pytest.approx([1.0, 1.0])
+
+
 @pytest.mark.parametrize("now", [0, 40])
 def test_one_home_drops_out_and_nothing_is_solved_anew(
     monkeypatch: pytest.MonkeyPatch, judge: Callable[..., None], now: int
