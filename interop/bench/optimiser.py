@@ -20,7 +20,7 @@ _HIGHS, _PLAIN, _ONE, _BASE = "compact LP, linprog highs-ds", "plain LP, linprog
 _PATIENCE_S = 3600.0
 _SAME = 2e-3
 _DASK_SEEDS = range(1, 4)
-_GAP, _VIOLATION = Target("<=", 1e-3), Target("<=", 1e-5)
+_GAP, _BETWEEN, _VIOLATION = Target("<=", 1e-3), Target("<=", 2e-3), Target("<=", 1e-5)
 _THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _HOW = (
     "`optimiser.plan` (check, solve, repair to feasible trajectories, certified bound; gap asked 1e-3) on synthetic "
@@ -30,8 +30,10 @@ _HOW = (
     "cannot stop at a gap. CPU is process time, user and system, one thread of linear algebra, machine code loaded "
     "before. Memory is the peak resident size of the process (VmHWM), making the case included. Violation is the worst"
     " excess of a limit as a share of it, over the seeds whose optimum has none. Replan: a home with a battery is lost"
-    " at noon. Offers: five options for 15 % less from 18:00 to 21:00. Dask: two workers on this machine, in turn with"
-    " one process, CPU of client, scheduler and workers; a worker is killed half way through a plan.{without}"
+    " at noon. Offers: five options for 15 % less from 18:00 to 21:00; the gap is that of the plan that helps in full,"
+    " `between` that of the four with less help, which `offers` promises within twice that. Dask: two workers on this"
+    " machine, in turn with one process, CPU of client, scheduler and workers; a worker is killed half way through a"
+    " plan.{without}"
 )
 
 Task = tuple[str, str]  # engine and what it does
@@ -146,6 +148,7 @@ async def _replanned_and_offered(homes: int, ours: str, seeds: Iterable[int]) ->
         found = taken[ours, task]
         rows.append(Row(f"{homes} homes, {task}, CPU", "s", _median(found, "cpu_s"), target=Target("<=", most)))
         rows.append(Row(f"{homes} homes, {task}, gap, worst", "share", _worst(found, "gap"), target=_GAP))
+    rows.append(Row(f"{homes} homes, offers between, gap, worst", "share", _worst(found, "between"), target=_BETWEEN))
     return rows
 
 

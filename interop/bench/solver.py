@@ -101,7 +101,7 @@ def _offers(engine: Engine, case: Case) -> Figures:
     cut = -_CUT * np.abs(baseline.group_w[0])
     request = Request(asked, np.where(asked, cut, -np.inf), np.where(asked, 0.0, np.inf), limits)
     made, figures = _timed(engine, partial(offers, portfolio, tariffs, baseline, request, _OPTIONS))
-    return figures | {"gap": max(option.plan.gap for option in made)}
+    return figures | {"gap": made[0].plan.gap, "between": max(option.plan.gap for option in made[1:])}
 
 
 _TASKS = {"plan": _plan, "loss": _loss, "replan": _replan, "offers": _offers}
