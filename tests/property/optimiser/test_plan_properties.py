@@ -34,7 +34,7 @@ def assert_told(case: Case, found: Plan, gap: float = 1e-3, since: int = 0) -> N
         assert_sound(case, found, since=since)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(1, 9), st.sampled_from([1, 2, 5, 23, 24]), SEEDS)
 def test_both_methods_are_sound_and_their_bounds_hold_for_each_other(homes: int, isps: int, seed: int) -> None:
     case = anything(homes, isps, seed)
@@ -67,7 +67,7 @@ def test_the_order_of_homes_does_not_matter(seed: int) -> None:
     assert found == sorted((s.home, s.device) for s in straight.problems if s.home is not None)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 23), SEEDS)
 def test_the_day_is_planned_again_from_anywhere(homes: int, now: int, seed: int) -> None:
     """Devices lost, states beside the plan: the past stays, the rest is sound, and the bound holds for a fresh plan."""
