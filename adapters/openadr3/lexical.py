@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 __all__ = ["DateTime", "Duration", "instant", "span"]
 
@@ -60,17 +61,17 @@ class Duration(str):
 
     @property
     def is_endless(self) -> bool:
-        return self._parts()[0] >= _ENDLESS_YEARS
+        return _parts(self)[0] >= _ENDLESS_YEARS
 
     @property
     def fixed(self) -> timedelta | None:
         """Its length; None where that depends on the calendar (years, months) or it has no end."""
-        years, months, rest = self._parts()
+        years, months, rest = _parts(self)
         return None if years or months else rest
 
     def after(self, start: datetime) -> datetime | None:
         """When it is over, counted from an aware `start`; None for never (or beyond what a calendar holds)."""
-        years, months, rest = self._parts()
+        years, months, rest = _parts(self)
         if years >= _ENDLESS_YEARS:
             return None
         try:
@@ -81,20 +82,23 @@ class Duration(str):
         except (ValueError, OverflowError):
             return None
 
-    def _parts(self) -> tuple[int, int, timedelta]:
-        found = _DURATION.fullmatch(self)
-        assert found is not None, "only `read` makes durations"
-        sign, years, months, days, unit, hours, minutes, seconds = found.groups(default="0")
-        try:
-            rest = timedelta(
-                days=int(days) * (7 if unit == "W" else 1),
-                hours=int(hours),
-                minutes=int(minutes),
-                seconds=float(seconds),
-            )
-        except OverflowError:
-            return _ENDLESS_YEARS, 0, timedelta(0)
-        return int(years), int(months), -rest if sign == "-" else rest
+
+@lru_cache(4096)
+def _parts(text: str) -> tuple[int, int, timedelta]:
+    """Years, months and the rest of a duration."""
+    found = _DURATION.fullmatch(text)
+    assert found is not None, "only `read` makes durations"
+    sign, years, months, days, unit, hours, minutes, seconds = found.groups(default="0")
+    try:
+        rest = timedelta(
+            days=int(days) * (7 if unit == "W" else 1),
+            hours=int(hours),
+            minutes=int(minutes),
+            seconds=float(seconds),
+        )
+    except OverflowError:
+        return _ENDLESS_YEARS, 0, timedelta(0)
+    return int(years), int(months), -rest if sign == "-" else rest
 
 
 def instant(moment: datetime) -> DateTime:

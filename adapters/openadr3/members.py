@@ -352,15 +352,16 @@ def read_object(cls: type[Wire], known: Iterable[Member], data: Any, where: str,
     names: set[str] = set()
     for item in known:
         names.add(item.wire)
-        place = f"{where}.{item.wire}" if where else item.wire
         value = data.get(item.wire)
         if value is None:
             value = _supplied(item, reading)
-        if value is None:
-            if item.required:
-                reading.fail("missing", place, "a required member is missing", f"add {item.wire}")
+        if value is None and not item.required:
             continue
-        values[item.attribute] = item.kind.read(value, place, reading)
+        place = f"{where}.{item.wire}" if where else item.wire
+        if value is None:
+            reading.fail("missing", place, "a required member is missing", f"add {item.wire}")
+        else:
+            values[item.attribute] = item.kind.read(value, place, reading)
     if len(reading.problems) > before:
         return None
     return cls(**values, extra={k: v for k, v in data.items() if k not in names})

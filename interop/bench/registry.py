@@ -14,6 +14,7 @@ __all__ = ["BENCHES", "MODULES", "Bench", "bench", "load_all"]
 MODULES = (
     "interop.bench.uftp",
     "interop.bench.openadr2",
+    "interop.bench.openadr3",
     "interop.bench.openadr3_push",
     "interop.bench.openadr2_signed",
     "interop.bench.optimiser",

@@ -43,7 +43,7 @@ class ClientConfig:
         id: its client_id; also the owner of what it creates.
         role: bl (business logic) or ven: which scopes it has by default.
         scopes: its scopes, instead of those of its role.
-        secret_hash: its secret as `gridparley openadr3 secret` prints it.
+        secret_hash: its secret as `adapters.openadr3.vtn.auth.hashed` returns it (scrypt).
         secret_file: a file with the secret itself, instead.
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -22,7 +22,7 @@ from adapters.openadr3.vtn import wire
 from adapters.openadr3.vtn.access import BL, Access, Viewer
 from adapters.openadr3.vtn.auth import Caller
 from adapters.openadr3.vtn.judge import Judge
-from adapters.openadr3.vtn.render import Rendered, Renderer
+from adapters.openadr3.vtn.render import Rendered, Renderer, joined
 from adapters.openadr3.vtn.subscriptions import Held, Subscriptions
 from adapters.openadr3.vtn.tables import MOST, Collection
 from adapters.ports import Edit, Programmes
@@ -42,6 +42,7 @@ __all__ = ["Callbacks", "Desk", "Place"]
 logger = logging.getLogger(__name__)
 
 _ADAPTER = "openadr3"
+_MOST_PAGED = 64 * 1024 * 1024
 _STALE = "the object was changed meanwhile"
 
 
@@ -93,12 +94,37 @@ class Desk:
         self._lenient = lenient
         self._renderer = renderer
         self._ends: dict[str, tuple[int, datetime | None]] = {}
+        self._pages: dict[Hashable, Rendered] = {}
+        self._paged = 0
         programmes.watch(self._follow)
 
     # --- reading ---
 
-    def list(self, place: Place, query: Mapping[str, Any]) -> list[Rendered]:
+    def list(self, place: Place, query: Mapping[str, Any]) -> Rendered:
         """A page: those that meet every filter of `query` (already checked), oldest first."""
+        # Who polls asks the same again; only subscriptions and what is over now may differ without an edit.
+        where = (place.viewer, place.version, place.collection.path, place.under)
+        key = (where, *((name, tuple(v) if isinstance(v, list | tuple) else v) for name, v in query.items()))
+        lasts = place.collection.kind is not None and not query.get("active")
+        page = self._pages.get(key) if lasts else None
+        if page is None:
+            found = self._listed(place, query)
+            page = joined(found)
+            if lasts:
+                self._keep(key, page)
+        return page
+
+    def _keep(self, key: Hashable, page: Rendered) -> None:
+        if self._paged > _MOST_PAGED:
+            self._forget()
+        self._pages[key] = page
+        self._paged += len(page.body)
+
+    def _forget(self) -> None:
+        self._pages.clear()
+        self._paged = 0
+
+    def _listed(self, place: Place, query: Mapping[str, Any]) -> Sequence[Rendered]:
         asked = _asked(query)
         skip, limit = query.get("skip", 0), query.get("limit", MOST)
         if place.collection.kind is None:
@@ -344,6 +370,7 @@ class Desk:
         return known[1]
 
     def _follow(self, edits: Sequence[Edit]) -> None:
+        self._forget()
         for edit in edits:
             if edit.after is None and edit.kind is ProgrammeEvent:
                 self._ends.pop(edit.entry.id, None)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 import zlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -29,7 +30,8 @@ _KEEPALIVE_S = 30.0
 _BODY_S = 10.0
 _BODY_BYTES_PER_S = 100_000
 _STOP_S = 5.0
-_WORTH_PACKING = 1400
+_WORTH_PACKING = 4096
+_PACKED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Listener:
         self._refused = refused
         self._runner: web.ServerRunner | None = None
         self._stopping = False
+        self._packed: OrderedDict[str, bytes] = OrderedDict()
 
     async def start(self, host: str, port: int) -> None:
         server = web.Server(self._handle, keepalive_timeout=_KEEPALIVE_S, access_log=None, auto_decompress=False)
@@ -102,11 +105,22 @@ class Listener:
         if body:
             headers.setdefault("Content-Type", "application/json")
         if len(body) > _WORTH_PACKING and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = zlib.compress(body, 1, wbits=31)
+            body = self._packed_body(body, headers.get("ETag", ""))
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Authorization"}
             if "ETag" in headers:
                 headers["ETag"] = "W/" + headers["ETag"]
         return web.Response(status=answer.status, body=body, headers=headers)
+
+    def _packed_body(self, body: bytes, tag: str) -> bytes:
+        """Packed once for all who are shown the same."""
+        packed = self._packed.pop(tag, None) if tag else None
+        if packed is None:
+            packed = zlib.compress(body, 1, wbits=31)
+        if tag:
+            self._packed[tag] = packed
+            if len(self._packed) > _PACKED:
+                self._packed.popitem(last=False)
+        return packed
 
     async def _answered(self, request: web.BaseRequest) -> Answer:
         try:

@@ -23,7 +23,7 @@ from datamodels import (
     VenResource,
 )
 
-__all__ = ["Rendered", "Renderer", "rendered"]
+__all__ = ["Rendered", "Renderer", "joined", "rendered"]
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -35,7 +35,16 @@ class Rendered:
 
 
 def rendered(body: bytes) -> Rendered:
-    return Rendered(body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
+    return Rendered(body, _tag(body))
+
+
+def joined(items: Sequence[Rendered]) -> Rendered:
+    """Objects as a list."""
+    return Rendered(b"[" + b",".join(i.body for i in items) + b"]", _tag("".join(i.etag for i in items).encode()))
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 class Renderer:

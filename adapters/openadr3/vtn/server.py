@@ -23,7 +23,7 @@ from adapters.openadr3.vtn.judge import Judge
 from adapters.openadr3.vtn.openapi import document
 from adapters.openadr3.vtn.push.service import Push
 from adapters.openadr3.vtn.query import read_query
-from adapters.openadr3.vtn.render import Renderer, rendered
+from adapters.openadr3.vtn.render import Rendered, Renderer, rendered
 from adapters.openadr3.vtn.routes import ANYBODY, SIGNED_IN, Operation, Route, find
 from adapters.openadr3.vtn.subscriptions import Subscriptions
 from adapters.ports import AdapterStatus, Change, Ports, Programmes
@@ -180,27 +180,22 @@ class Vtn:
     async def _list(self, exchange: Exchange, *at: Any) -> Answer:
         place, operation, _ = self._place(*at)
         query = read_query(exchange.query, operation.parameters, place.version)
-        found = self._desk.list(place, query)
-        body = b"[" + b",".join(each.body for each in found) + b"]"
-        return Answer(200, body, {**_PRIVATE, "ETag": rendered(body).etag})
+        return _shown(self._desk.list(place, query))
 
     async def _get(self, exchange: Exchange, *at: Any) -> Answer:
         place, _, ids = self._place(*at)
         targets = {n: p for n, p in place.collection.parameters.items() if n == "targets"}
         query = read_query(exchange.query, targets, place.version)
-        shown = self._desk.get(place, ids[-1], query)
-        return Answer(200, shown.body, {**_PRIVATE, "ETag": shown.etag})
+        return _shown(self._desk.get(place, ids[-1], query))
 
     async def _create(self, exchange: Exchange, *at: Any) -> Answer:
         place, _, _ = self._place(*at)
-        shown = await self._desk.create(place, await self._json(exchange))
-        return Answer(201, shown.body, {**_PRIVATE, "ETag": shown.etag})
+        return _shown(await self._desk.create(place, await self._json(exchange)), 201)
 
     async def _replace(self, exchange: Exchange, *at: Any) -> Answer:
         place, _, ids = self._place(*at)
         data = await self._json(exchange)
-        shown = await self._desk.replace(place, ids[-1], data, exchange.headers.get("If-Match", ""))
-        return Answer(200, shown.body, {**_PRIVATE, "ETag": shown.etag})
+        return _shown(await self._desk.replace(place, ids[-1], data, exchange.headers.get("If-Match", "")))
 
     async def _remove(self, exchange: Exchange, *at: Any) -> Answer:
         place, _, ids = self._place(*at)
@@ -311,6 +306,10 @@ def _client(config: ClientConfig) -> auth.Client:
     secret = config.secret_hash or Path(config.secret_file).read_text(encoding="utf-8").strip()
     scopes = auth.scopes_of(config.scopes) if config.scopes else auth.ROLES[config.role]
     return auth.Client(config.id, secret, scopes)
+
+
+def _shown(found: Rendered, status: int = 200) -> Answer:
+    return Answer(status, found.body, {**_PRIVATE, "ETag": found.etag})
 
 
 def _fresh(answer: Answer, exchange: Exchange) -> Answer:

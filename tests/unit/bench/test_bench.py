@@ -104,7 +104,7 @@ def test_the_plain_programme_has_the_same_optimum(homes: int) -> None:
         assert ours.bound_eur - 1e-6 <= plain <= ours.cost_eur + 1e-6
 
 
-@pytest.mark.parametrize("name", ["uftp", "openadr2", "openadr2-signed", "optimiser", "store"])
+@pytest.mark.parametrize("name", ["uftp", "openadr2", "openadr2-signed", "openadr3", "optimiser", "store"])
 def test_a_quick_run_gives_a_result_of_the_agreed_shape(name: str, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     environment = {"GRIDPARLEY_SHAPESHIFTER_PYTHON": None}
@@ -148,5 +148,5 @@ def test_what_cannot_be_measured_is_told_and_the_others_are_run(
 
 
 def test_the_benches_have_summaries() -> None:
-    assert {*load_all()} >= {"uftp", "openadr2", "optimiser", "store"}
+    assert {*load_all()} >= {"uftp", "openadr2", "openadr3", "optimiser", "store"}
     assert all(one.summary.endswith(".") for one in BENCHES.values())
