@@ -24,6 +24,7 @@ from interop.store.base import (
     StoreError,
     instant,
 )
+from interop.store.known import Known
 
 __all__ = ["EPOCH", "MAIN_FILE", "TELEMETRY_FILE", "Reader", "microseconds"]
 
@@ -80,6 +81,15 @@ class Reader:
     def seen(self, adapter: str, peer: str, message_id: str) -> list[Seen]:
         query = "SELECT seq, digest, conflict FROM inbox WHERE message_id = ? AND peer = ? AND adapter = ? ORDER BY seq"
         return [Seen(s, d, bool(c)) for s, d, c in self._main.execute(query, (message_id, peer, adapter))]
+
+    def identities(self) -> Known:
+        """The identities of all received messages, with room for as many again."""
+        (count,) = self._main.execute("SELECT COUNT(*) FROM inbox").fetchone()
+        known = Known(2 * count)
+        query = "SELECT adapter, peer, message_id FROM inbox WHERE message_id IS NOT NULL"
+        for identity in self._main.execute(query):
+            known.add(identity)
+        return known
 
     def last_taken(self) -> int:
         row = self._main.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()

@@ -41,6 +41,7 @@ from interop.store.base import (
     Taken,
     stamp,
 )
+from interop.store.known import Known
 from interop.store.migrate import apply_migrations, migrations
 from interop.store.reader import MAIN_FILE, TELEMETRY_FILE, Reader, microseconds
 from interop.store.writer import Writer
@@ -64,6 +65,7 @@ class Store:
         self._local = threading.local()
         self._readers: list[Reader] = []
         self._index: Reader | None = None
+        self._known = Known(0)
         self._lock: int | None = None
         self._closing = False
 
@@ -91,9 +93,12 @@ class Store:
         except BaseException:
             store._unlock()
             raise
+        store._known = await store._read(lambda r: r.identities())
         return store
 
     async def commit(self, batch: Batch) -> Committed:
+        for taken in batch.taken:
+            self._known.add((taken.entry.adapter, taken.entry.peer, taken.entry.message_id))
         return await self._main.submit(lambda connection: _write(connection, batch))
 
     async def record(self, samples: Sequence[Telemetry]) -> None:
@@ -120,6 +125,8 @@ class Store:
         )
 
     def seen(self, adapter: str, peer: str, message_id: str) -> list[Seen]:
+        if (adapter, peer, message_id) not in self._known:
+            return []
         return self._look(lambda r: r.seen(adapter, peer, message_id))
 
     def last_taken(self) -> int:
