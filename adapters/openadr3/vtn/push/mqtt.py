@@ -17,7 +17,7 @@ from adapters.ports import Change, Edit, Programmes, State
 __all__ = ["MqttFeed", "Publisher"]
 
 KIND, KEY = "push.mqtt", "mark"
-_LONGEST_PAUSE_S = 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _FLUSH_S = 0.25
 _AT_ONCE = 20
 
@@ -47,15 +47,12 @@ class MqttFeed:
         programmes: Programmes,
         state: State,
         messages: Callable[[Edit], Iterable[tuple[str, bytes]]],
-        first_pause_s: float = 1.0,
     ) -> None:
         self.publisher = publisher
         self.trouble = ""
-        self.published = 0
         self._programmes = programmes
         self._state = state
         self._messages = messages
-        self._first_pause_s = first_pause_s
         self._seq = 0
         self._saved = -1
         self._wake = asyncio.Event()
@@ -107,7 +104,7 @@ class MqttFeed:
         except Exception:  # a bug with one object must not end the feed
             log.exception("openadr3: MQTT: edit %d cannot be told", edit.seq)
             return
-        pause = self._first_pause_s
+        pause = _FIRST_PAUSE_S
         while True:
             try:
                 await self.publisher.publish(messages)
@@ -119,7 +116,6 @@ class MqttFeed:
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
                 self.trouble = ""
-                self.published += len(messages)
                 return
 
     async def _keep(self) -> None:

@@ -89,7 +89,6 @@ class Webhooks:
         self._quick, self._slow = asyncio.Semaphore(_CONNECTIONS), asyncio.Semaphore(_CONNECTIONS)
         self._wake, self._flush = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.delivered = 0
 
     # --- life ---
 
@@ -145,11 +144,6 @@ class Webhooks:
             if not line.broken and (told := body(line.route)) is not None:
                 line.besides.append((id, told))
         self._wake.set()
-
-    def broken(self, subscription: str) -> str:
-        """Why a subscription is not served, for its owner; empty while it is."""
-        lines = (line for id, line in self._lines.items() if id.rpartition("/")[0] == subscription)
-        return "; ".join(f"{line.route.url}: {line.broken}" for line in lines if line.broken)
 
     @property
     def behind(self) -> int:
@@ -225,7 +219,6 @@ class Webhooks:
             pause = self._config.first_pause_s * _STEEPER ** (line.tries - 1)
             await asyncio.sleep(pause * (1 + random.random() / 4))  # noqa: S311 - spreads load only
         line.tries = 0
-        self.delivered += 1
         return True
 
     def _break(self, line: _Line, reason: str) -> None:

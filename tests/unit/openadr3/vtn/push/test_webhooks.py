@@ -188,7 +188,7 @@ async def test_a_receiver_that_stays_down_is_broken_and_comes_back_with_a_new_pu
         assert '"id":"lost"' in dead["body"]
         assert [problem.rule for problem in here.push.problems] == ["openadr3.callback"]
     async with world(tmp_path) as here:  # a restart does not forget
-        assert here.push.webhooks.broken(held.id)
+        assert "given up" in here.push.webhooks.troubled[f"{held.id}/0"]
         up = True
         async with receiver:
             await here.put(event("missed"))
@@ -197,7 +197,7 @@ async def test_a_receiver_that_stays_down_is_broken_and_comes_back_with_a_new_pu
             await here.put(event("back"))
             await until(lambda: receiver.calls)
             await until(lambda: not here.state.load("push.dead"))
-        assert not here.push.webhooks.broken(held.id)
+        assert not here.push.webhooks.troubled
     assert [call.json["object"]["id"] for call in receiver.calls] == ["back"]
 
 
