@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -311,7 +312,22 @@ async def test_an_external_broker_may_go_away_and_nothing_is_lost(tmp_path: Path
 
 
 class _Outside:
-    """A broker of somebody else's (amqtt as it comes), with a subscriber to everything."""
+    """A broker of somebody else's (amqtt as it comes) in another process, with a subscriber to everything."""
+
+    PROGRAM = """
+import asyncio, sys
+from amqtt.broker import Broker
+from amqtt.contexts import BrokerConfig, ListenerConfig
+
+async def main():
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    listeners = {"default": ListenerConfig(bind=f"127.0.0.1:{sys.argv[1]}")}
+    await Broker(BrokerConfig(listeners, plugins=plugins)).start()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -320,13 +336,9 @@ class _Outside:
         self._heard: list[Any] = []
 
     async def start(self) -> None:
-        from amqtt.broker import Broker
-        from amqtt.contexts import BrokerConfig, ListenerConfig
-
-        plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        listeners = {"default": ListenerConfig(bind=f"127.0.0.1:{self._port}")}
-        self._broker = Broker(BrokerConfig(listeners, plugins=plugins))
-        await self._broker.start()
+        words = (sys.executable, "-c", self.PROGRAM, str(self._port))
+        self._broker = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+        assert await self._broker.stdout.readline() == b"ready\n"
         self._client = Client()
         await self._client.connect(self._port)
         await self._client.subscribe("#")
@@ -334,7 +346,8 @@ class _Outside:
     async def stop(self) -> None:
         self._heard += self._client.heard
         await self._client.close()
-        await self._broker.shutdown()
+        self._broker.kill()
+        await self._broker.wait()
 
     def told(self, id: str) -> bool:
         return any(said["object"]["id"] == id for _, said in self._heard + self._client.heard)
