@@ -26,6 +26,11 @@ class Store(Hub):
     ids: set[str] = field(default_factory=set)
     measured: list[Telemetry] = field(default_factory=list)
     broken: bool = False
+    slow_s: float = 0.0
+
+    async def commit(self, *changes: Any) -> None:
+        await asyncio.sleep(self.slow_s)
+        await super().commit(*changes)
 
     async def receive(self, received: Any, changes: Any = ()) -> Receipt:
         if self.broken:

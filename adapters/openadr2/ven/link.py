@@ -143,7 +143,10 @@ class Link:
         """The VTN does not know us (463): register again, once at once, then no sooner than anything else is tried."""
         if error.code != 463 or self.book.registration.ended:
             return False
-        await self.book.put(replace(self.book.registration, renew=True))
+        async with self.lock:
+            if self.book.registration.ended:
+                return False
+            await self.book.put(replace(self.book.registration, renew=True))
         first, self._again = not self._again, True
         return first
 
@@ -235,7 +238,9 @@ class Link:
             raise VtnError(0, f"the VTN calls itself {created.vtn_id!r}, not {config.vtn_id!r} (rule 21)")
         asked = created.requested_poll_freq or Duration()
         poll_s = asked.after(self.book.now).total_seconds()
-        await self.book.put(Registration(config.peer, created.ven_id, created.registration_id, created.vtn_id, poll_s))
+        made = Registration(config.peer, created.ven_id, created.registration_id, created.vtn_id, poll_s)
+        async with self.lock:
+            await self.book.put(made)
         self._greeted = False
 
     def _same_letters(self, vtn_id: str) -> bool:
@@ -349,7 +354,8 @@ class Link:
                 reply = await self._say(replace(opt.message, ven_id=ven_id))
                 code = reply.response.response_code if isinstance(reply, model.OadrCreatedOpt) else 0
                 if code == 200:
-                    await self.book.put(replace(self.book.opts.get(opt.id, opt), sent=True))
+                    async with self.lock:  # it may have been taken back meanwhile
+                        await self.book.put(replace(self.book.opts.get(opt.id, opt), sent=True))
                     continue
                 self.book.refused("oadr.opt", f"opt {opt.id}: the VTN refused it with {code}")
                 await self.book.drop(opt)

@@ -420,3 +420,28 @@ async def test_an_answer_or_a_report_that_the_vtn_cannot_take_keeps_nothing_else
         await adapter.stop()
     assert {rule for _, rule, _ in hub.refusals} == {"oadr.event.answer", "oadr.report.refused"}
     assert list(hub.load("vtn.report")) == [f"{PEER}/q"]  # it is still owed
+
+
+async def test_an_opt_that_is_taken_back_while_it_is_told_is_taken_back_there_too() -> None:
+    hub, clock = Store(), HandClock()
+    tasks: list[asyncio.Task[None]] = []
+    async with HandVtn() as vtn:
+        adapter = ven(hub, clock, vtn.url)
+        await adapter.start()
+        await vtn.hears(model.OadrRequestEvent)
+        hub.slow_s = 0.02
+        utility = adapter.links[PEER]
+
+        def created(message: model.OadrCreateOpt) -> model.OadrCreatedOpt:
+            async def take_back() -> None:
+                await asyncio.sleep(0.01)  # while it is being noted that the VTN has it
+                await utility.cancel_opt(message.opt_id)
+
+            tasks.append(asyncio.create_task(take_back()))
+            return model.OadrCreatedOpt(model.EiResponse(200, message.request_id), message.opt_id)
+
+        vtn.replies[model.OadrCreateOpt] = created
+        made = await utility.schedule(Wanted("optOut", ((clock.wall, timedelta(hours=1)),)))
+        assert (await vtn.hears(model.OadrCancelOpt)).opt_id == made
+        await asyncio.gather(*tasks)
+        await adapter.stop()
