@@ -141,7 +141,7 @@ class Link:
 
     async def _strange(self, error: VtnError) -> bool:
         """The VTN does not know us (463): register again, once at once, then no sooner than anything else is tried."""
-        if error.code != 463 or self.book.registration.ended:
+        if error.code != 463:
             return False
         async with self.lock:
             if self.book.registration.ended:
