@@ -34,6 +34,7 @@ from adapters.openadr2.signing import Signing
 from adapters.openadr2.tables import qualified
 from adapters.ports import AdapterStatus, Direction, Ports, Received
 from adapters.tls import TlsProfile, server_context
+from adapters.waiting import happens
 from datamodels import Dispatch, DispatchStatus, DispatchUpdate, Problem, Resource, Severity
 
 __all__ = ["OpenAdr2Adapter"]
@@ -480,8 +481,7 @@ class OpenAdr2Adapter:
             if self._next_tick:
                 wait = (min(self._next_tick.values()) - self._ports.clock.now()).total_seconds()
                 nap = min(nap, wait / self._ports.clock.rate)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(nap, 0.005))
+            await happens(self._wake, max(nap, 0.005))
 
     async def _tell_availability(self, ven: str) -> None:
         samples = opts.availability(self._session, ven)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +20,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, F
 
 from adapters.errors import TransportFault
 from adapters.tls import TlsProfile, client_context
+from adapters.waiting import happens
 
 __all__ = ["Courier", "Depot", "Letter", "address_problem", "pinning_context", "service_url"]
 
@@ -157,7 +156,7 @@ class Courier:
             ongoing.woken.clear()
             letter = await self._depot.next_letter(ven)
             if letter is None:
-                await _wait(ongoing.woken.wait(), self._patience_s)
+                await happens(ongoing.woken, self._patience_s)
                 continue
             ongoing.heard.clear()
             try:
@@ -170,7 +169,7 @@ class Courier:
                 wait = min(_FIRST_WAIT_S * 2**failures, _LONGEST_WAIT_S)
                 failures = min(failures + 1, 16)
                 # Jitter, so that VENs that went away together do not all come back at once.
-                if await _wait(ongoing.heard.wait(), wait * random.uniform(0.75, 1.0)):  # noqa: S311
+                if await happens(ongoing.heard, wait * random.uniform(0.75, 1.0)):  # noqa: S311
                     failures = 0
                 continue
             if failures:
@@ -208,11 +207,3 @@ async def _body(reply: ClientResponse) -> bytes:
             raise TransportFault(502, "push.size", f"a reply of more than {_REPLY_BYTES} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-async def _wait(event: Awaitable[object], seconds: float) -> bool:
-    """Whether it came in time."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event, seconds)
-        return True
-    return False

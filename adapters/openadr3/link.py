@@ -21,6 +21,7 @@ from adapters.openadr3.owed import Measured, due
 from adapters.openadr3.records import Record, Take, View, created, message_id, over
 from adapters.openadr3.session import Judged
 from adapters.ports import Change, Direction, Meaning, Ports, ReceiptStatus, Received
+from adapters.waiting import happens
 from datamodels import Problem
 
 __all__ = ["ADAPTER", "EVENT", "METERING", "Link"]
@@ -130,10 +131,7 @@ class Link:
                 log.exception("openadr3: looking at %s failed", self.config.peer)
                 self._trouble = "failed, see the log"
             jitter = 1 + random.random() / 10  # noqa: S311 - spreads load only
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause * jitter)
-            except TimeoutError:
-                continue
+            await happens(self._wake, pause * jitter)
 
     async def look(self) -> None:
         """Look once, take what is new, end what is gone, send what is due (VtnError where the VTN cannot be had)."""

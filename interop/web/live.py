@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.waiting import happens
 from interop.store import StoreError
 from interop.web.conversations import settlement_in
 from interop.web.day import TOPICS, Day
@@ -137,9 +138,7 @@ class Live:
             snapshot = self._event("snapshot", dict(self.day.snapshot()))
             await response.write(b"retry: %d\n\n" % _RETRY_MS + snapshot + self._clock())
             while not self._closing:
-                try:
-                    await asyncio.wait_for(browser.news.wait(), _HEARTBEAT_S)
-                except TimeoutError:
+                if not await happens(browser.news, _HEARTBEAT_S):
                     await response.write(self._clock())
                     continue
                 news = b"".join(self._event(topic, data) for topic, data in browser.take())

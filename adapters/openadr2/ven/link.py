@@ -28,6 +28,7 @@ from adapters.openadr2.ven.reporter import Reporter
 from adapters.openadr2.ven.sealing import Sealing
 from adapters.openadr2.ven.services import Services
 from adapters.ports import Direction, Ports
+from adapters.waiting import happens
 
 __all__ = ["Link"]
 
@@ -129,10 +130,7 @@ class Link:
                 pause = _pause(failures)
                 failures += 1
                 self._trouble = "failed, see the log"
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+            await happens(self._wake, pause)
 
     def _tell_trouble(self, text: str) -> None:
         if text != self._trouble:

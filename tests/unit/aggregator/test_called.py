@@ -80,9 +80,7 @@ def limit(flex_w: int, **more: Any) -> GridSignal:
 def receive(agr: Agr, meaning: Meaning, seq: int = 1) -> Batch:
     """What the hub commits of a message that means this, in one transaction."""
     row = InboxRow(seq, "openadr3", DSO, "event.flex", b"{}", agr.clock.at, ID, ID, encode(meaning), False)
-    step = Step(
-        Carrier({}, {}, agr.desk.history, 0.0, lambda instant: instant), Plan(ChainMap({}, {})), agr.clock.at, None
-    )
+    step = Step(Carrier({}, {}, agr.desk.history, 0.0, lambda instant: instant), Plan(ChainMap({}, {})), agr.clock.at)
     settle(row, agr.desk, {}, step)
     agr.documents |= {(d.kind, d.key): d.value for d in step.batch().documents}
     return step.batch()

@@ -80,7 +80,7 @@ class Setup:
         peers = Peers(listed, store, Feed(), clock.now)
         await peers.load()
         config = {"domain": world.AGR, "role": "AGR", "listen": "127.0.0.1:0", "signing_key_file": str(key)}
-        ports = Ports(hub, hub, clock, hub.tap, world.TERMS, peers, {}, peers.learn)
+        ports = Ports(hub, hub, clock, hub.tap, world.TERMS, peers, {}, learn=peers.learn)
         adapter = build(config | {"discovery": discovery}, ports)
         await adapter.start()
         self.open.append(adapter.stop)
