@@ -16,6 +16,18 @@ from cryptography.x509.oid import NameOID
 __all__ = ["Authority", "Pair"]
 
 _DAY = timedelta(days=1)
+_ISSUING = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Python 3.13 and later want it of whoever issues certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench authority")])
         basic = x509.BasicConstraints(ca=True, path_length=0)
         own = self._builder(self._name, self._key.public_key()).add_extension(basic, critical=True)
+        own = own.add_extension(_ISSUING, critical=True)
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
