@@ -135,13 +135,9 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Programme:
-    """`name` is unique. `market_context` is the URI by which 2.0b VENs know it; without one they never see it."""
+class _Kept:
+    """What the registry stamps on every object, and how its author wrote it."""
 
-    id: str
-    name: str
-    market_context: str = ""
-    targets: tuple[ProgrammeTarget, ...] = ()
     revision: int = 0
     created: datetime = _EPOCH
     modified: datetime = _EPOCH
@@ -149,7 +145,17 @@ class Programme:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProgrammeEvent:
+class Programme(_Kept):
+    """`name` is unique. `market_context` is the URI by which 2.0b VENs know it; without one they never see it."""
+
+    id: str
+    name: str
+    market_context: str = ""
+    targets: tuple[ProgrammeTarget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgrammeEvent(_Kept):
     """An event of a programme. Without targets it is for everybody in it.
 
     `priority` 1 is the most urgent; 0 means none given and ranks last. The start is drawn within `tolerance` after
@@ -173,10 +179,6 @@ class ProgrammeEvent:
     comment: str = ""
     reports: tuple[ReportRequest, ...] = ()
     cancelled: bool = False
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
     @property
     def start(self) -> datetime | None:
@@ -193,7 +195,7 @@ class ProgrammeEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ven:
+class Ven(_Kept):
     """A VEN that is enrolled. `name` is unique; `client` is the identity it proves; `profile` what it speaks (2.0b,
     3.0.1, 3.1.0); `targets` are those it is granted."""
 
@@ -202,14 +204,10 @@ class Ven:
     client: str = ""
     profile: str = ""
     targets: tuple[ProgrammeTarget, ...] = ()
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VenResource:
+class VenResource(_Kept):
     """A resource behind a VEN; `name` is unique there. `resource` is its id in our registry, where it has one."""
 
     id: str
@@ -217,28 +215,20 @@ class VenResource:
     name: str
     resource: str = ""
     targets: tuple[ProgrammeTarget, ...] = ()
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceGroup:
+class ResourceGroup(_Kept):
     """Resources that are addressed together; `name` is unique. No group contains itself, not even by way of others."""
 
     id: str
     name: str
     members: tuple[GroupMember, ...] = ()
     targets: tuple[ProgrammeTarget, ...] = ()
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProgrammeReport:
+class ProgrammeReport(_Kept):
     """What a VEN reports, on an event or (`event` empty) on its own. `client` is who proved to be its author, `ven`
     the name that it gives itself."""
 
@@ -248,14 +238,10 @@ class ProgrammeReport:
     ven: str = ""
     name: str = ""
     series: tuple[ReportSeries, ...] = ()
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventOpt:
+class EventOpt(_Kept):
     """What a VEN (by id) says to an event: `answered` is the revision it speaks of. The id is `<event>/<ven>`."""
 
     id: str
@@ -264,14 +250,10 @@ class EventOpt:
     opt: Opt
     answered: int = 0
     reason: str = ""
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Availability:
+class Availability(_Kept):
     """A VEN's (by id) schedule of opting in or out, for some resources (by name), device classes, or all of it."""
 
     id: str
@@ -282,10 +264,6 @@ class Availability:
     programme: str = ""
     resources: tuple[str, ...] = ()
     device_classes: tuple[str, ...] = ()
-    revision: int = 0
-    created: datetime = _EPOCH
-    modified: datetime = _EPOCH
-    written: Written | None = None
 
 
 Entry: TypeAlias = (

@@ -10,8 +10,8 @@ from typing import Any
 from yarl import URL
 
 from adapters.openadr3.members import Version
-from adapters.openadr3.settings import is_loopback, tables
 from adapters.openadr3.vtn.config import ServerConfig, read_server
+from adapters.settings import is_loopback, one_of, tables
 
 __all__ = ["Config", "VtnConfig", "read_config"]
 
@@ -74,7 +74,7 @@ def read_config(data: Mapping[str, Any]) -> Config:
         ValueError: naming every key that is wrong, and how to mend it.
     """
     wrong = [f"{key} is not known; did you mean vtns?" for key in data if key not in ("vtns", "vtn")]
-    vtns = tables(VtnConfig, data.get("vtns", ()), "vtns", wrong)
+    vtns = tables(VtnConfig, data.get("vtns", ()), "vtns", wrong, {"Version": one_of(Version)})
     if not data.get("vtns") and "vtn" not in data:
         wrong.append("vtns: at least one is needed, or a table vtn")
     for n, vtn in enumerate(vtns, 1):

@@ -118,11 +118,15 @@ class Registry:
             made = [replace(e, seq=self.last + n) for n, e in enumerate(self._stamped(edits, now), 1)]
             dropped = len(self._journal) + len(made) - self._kept
             old = [self._journal[k].seq for k in range(min(max(dropped, 0), len(self._journal)))]
+            written = [_document(e) for e in made]
             batch = Batch(
                 documents=(
                     *documents,
-                    *(Document(SPACE, e.kind.__name__, e.entry.id, e.after and encode(e.after)) for e in made),
-                    *(Document(SPACE, JOURNAL, _key(e.seq), _document(e)) for e in made),
+                    *(
+                        Document(SPACE, e.kind.__name__, e.entry.id, w["after"])
+                        for e, w in zip(made, written, strict=True)
+                    ),
+                    *(Document(SPACE, JOURNAL, _key(e.seq), w) for e, w in zip(made, written, strict=True)),
                     *(Document(SPACE, JOURNAL, _key(seq), None) for seq in old),
                 ),
                 events=tuple(Event("programme", now, _told(e)) for e in made),

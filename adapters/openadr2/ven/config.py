@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 from yarl import URL
 
 from adapters.openadr2.config import Profile
+from adapters.settings import Readers, is_loopback, one_of, tables
 
 __all__ = ["OptPolicy", "VtnConfig", "read_vtns"]
 
@@ -117,11 +115,7 @@ def read_vtns(given: Any) -> tuple[VtnConfig, ...]:
         ValueError: naming every key that is wrong, and how to mend it.
     """
     wrong: list[str] = []
-    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(v, Mapping) for v in given):
-        wrong.append("vtns: a list of tables is needed")
-        given = ()
-    read = [_table(table, f"vtns[{n}].", wrong) for n, table in enumerate(given, 1)]
-    vtns = tuple(vtn for vtn in read if vtn is not None)
+    vtns = tables(VtnConfig, given, "vtns", wrong, _READERS)
     for n, vtn in enumerate(vtns, 1):
         wrong += [f"vtns[{n}].{text}" for text in _consistent(vtn)]
     peers = [vtn.peer for vtn in vtns]
@@ -129,24 +123,6 @@ def read_vtns(given: Any) -> tuple[VtnConfig, ...]:
     if wrong:
         raise ValueError("openadr2 configuration: " + "; ".join(wrong))
     return vtns
-
-
-def _table(data: Mapping[str, Any], where: str, wrong: list[str]) -> VtnConfig | None:
-    known = {f.name: f for f in fields(VtnConfig)}
-    values: dict[str, Any] = {}
-    before = len(wrong)
-    for key, value in data.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            wrong.append(f"{where}{key} is not known" + (f"; did you mean {near[0]}?" if near else ""))
-            continue
-        try:
-            values[key] = _READERS[str(known[key].type)](value)
-        except ValueError as error:
-            wrong.append(f"{where}{key}: {error}")
-    required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
-    wrong += [f"{where}{name} is missing" for name in required if name not in data]
-    return VtnConfig(**values) if len(wrong) == before else None
 
 
 def _consistent(vtn: VtnConfig) -> list[str]:
@@ -178,7 +154,7 @@ def _consistent(vtn: VtnConfig) -> list[str]:
 def _push(vtn: VtnConfig) -> list[str]:
     try:
         host, port = vtn.address
-        local = _is_loopback(host)
+        local = is_loopback(host)
         if not 0 <= port <= 65535:
             raise ValueError
     except ValueError:
@@ -196,55 +172,9 @@ def _url(text: str, insecure: bool) -> str | None:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
         return f"the base URL of a VTN is needed, not {text!r}"
-    if url.scheme == "http" and not (insecure and _is_loopback(url.host)):
+    if url.scheme == "http" and not (insecure and is_loopback(url.host)):
         return "https is needed (http only with insecure = true on a loopback address)"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-# --- values -------------------------------------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"a text is needed, not {value!r}")
-    return value
-
-
-def _map(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"a table of texts is needed, not {value!r}")
-    return {_text(key): _text(item) for key, item in value.items()}
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"a number is needed, not {value!r}")
-    return float(value)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"a whole number is needed, not {value!r}")
-    return value
-
-
-def _wholes(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"a list of whole numbers is needed, not {value!r}")
-    return tuple(_whole(item) for item in value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false is needed, not {value!r}")
-    return value
 
 
 def _money(value: Any) -> Decimal:
@@ -257,23 +187,4 @@ def _money(value: Any) -> Decimal:
     return price
 
 
-def _one_of(kind: type[StrEnum]) -> Callable[[Any], StrEnum]:
-    def read(value: Any) -> StrEnum:
-        if value not in set(kind):
-            raise ValueError(f"one of {', '.join(kind)} is needed, not {value!r}")
-        return kind(value)
-
-    return read
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "str": _text,
-    "dict[str, str]": _map,
-    "float": _number,
-    "int": _whole,
-    "tuple[int, ...]": _wholes,
-    "bool": _flag,
-    "Decimal | None": _money,
-    "Profile": _one_of(Profile),
-    "OptPolicy": _one_of(OptPolicy),
-}
+_READERS: Readers = {"Decimal | None": _money, "Profile": one_of(Profile), "OptPolicy": one_of(OptPolicy)}

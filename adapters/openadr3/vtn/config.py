@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from adapters.openadr3.settings import READERS, is_loopback, table, tables
 from adapters.openadr3.vtn.push.config import MqttConfig, WebhookConfig, wrong_mqtt, wrong_webhooks
+from adapters.settings import Readers, is_loopback, one_of, table, tables
 
 __all__ = ["ClientConfig", "IssuerConfig", "Judging", "Profile", "ServerConfig", "read_server"]
 
@@ -32,7 +32,7 @@ class Judging(StrEnum):
     ENFORCE = "enforce"
 
 
-READERS |= {"Profile": Profile, "Judging": Judging}
+_READERS: Readers = {"Profile": one_of(Profile), "Judging": one_of(Judging)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def read_server(data: Any, wrong: list[str]) -> ServerConfig | None:
     mqtt = table(MqttConfig, data["mqtt"], "vtn.mqtt.", wrong) if "mqtt" in data else None
     rest = {key: value for key, value in data.items() if key not in ("clients", "issuer", "webhooks", "mqtt")}
     more = {"clients": clients, "issuer": issuer, "webhooks": webhooks, "mqtt": mqtt}
-    config = table(ServerConfig, rest, "vtn.", wrong, **more)
+    config = table(ServerConfig, rest, "vtn.", wrong, _READERS, **more)
     if config is None or len(wrong) > before:
         return None
     wrong += [f"vtn.{text}" for text in _consistent(config)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from adapters.openadr3.settings import is_loopback
+from adapters.settings import is_loopback
 
 __all__ = ["MqttConfig", "WebhookConfig", "wrong_mqtt", "wrong_webhooks"]
 
