@@ -252,6 +252,7 @@ class World:
     async def begin(cls, folder: Path, sink: Callable[[str], None] = lambda line: None, **more: Any) -> World:
         world = cls(await Store.open(folder), sink, **more)
         await world.hub.load()
+        await world.hub.state("wire")  # as the server does for every adapter before any of them listens
         return world
 
     async def end(self) -> None:

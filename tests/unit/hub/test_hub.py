@@ -83,7 +83,6 @@ async def test_a_conflict_is_alarmed_answered_and_changes_nothing(begin: Begin, 
 
 async def test_messages_are_decided_strictly_in_order(begin: Begin, kit: Any) -> None:
     world = await begin(run=False)
-    await world.hub.state("wire")
     ids = [f"m{n}" for n in range(30)]
     await asyncio.gather(*(world.hub.receive(kit.incoming(id, f"c{id}")) for id in ids))
     assert [id for what, id in world.desk.events if what == "message"] == ids
